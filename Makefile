@@ -1,0 +1,69 @@
+# Each target makes what it needs. Options go in ARGS: make demo ARGS="--speed max --events 50000 --exit"
+# make test ARGS="-k learned" runs some tests; make test ARGS="-m 'not live'" those without Apache Kafka.
+
+# The first of these that is new enough; make PYTHON=/path/to/python3 takes another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+READY := .venv/ready
+ARGS ?=
+
+.PHONY: help setup demo test bench lint format lock clean
+
+help:
+	@echo "make demo    shopping data through an embedded broker and Redis, live in the terminal"
+	@echo "make test    all tests; what needs Java says so when it is missing"
+	@echo "make bench   throughput, latency and models, each beside its peer"
+	@echo "make lint    ruff, mypy, import-linter      make format   let ruff set the layout"
+	@echo "make setup   only install, into .venv       make lock     renew requirements.lock"
+	@echo "make clean   remove .venv and caches"
+
+setup: $(READY)
+
+demo: $(READY)
+	$(BIN)/upwell demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY)
+	$(BIN)/upwell bench $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Compiles the kernels, so that no demo, test or worker waits for it; made only when all went well.
+$(READY): .venv/installed
+	@test ! -e streams/warm.py || { echo "compiling the kernels, once"; $(BIN)/python -m streams.warm; }
+	@touch $@
+
+.venv/installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Upwell needs Python 3.11 or newer, and $(or $(PYTHON),python3) is missing or older. Install one (apt install" \
+			"python3, brew install python) or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# One version of each package for all supported Pythons, with the hashes of all its files and no address.
+lock:
+	$(PYTHON) -m venv --clear .venv/lock
+	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/lock/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --no-header --quiet \
+		--output-file requirements.lock $(ARGS)
+	rm -rf .venv/lock
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

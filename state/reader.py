@@ -1,0 +1,209 @@
+"""The public way to read what Upwell knows: synchronous, typed, one call per question."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+from redis import Redis, RedisCluster, exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from state import items, model, segments, trending
+from state.connection import CONNECT_TIMEOUT, TIMEOUT, address
+from state.keys import SEGMENTS, Keys
+from state.profiles import Entry, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from state.items import Item
+    from state.model import Model
+    from state.segments import Segment
+    from state.trending import Trending
+
+__all__ = ["Neighbor", "Reader", "Reason", "Recommendation", "Recommended", "StateUnavailable", "Trigger", "User"]
+
+
+class StateUnavailable(RuntimeError):
+    """Redis cannot be read; the message says where and what to do."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why an item is recommended: a source, its share of the score, and the user's items it rests on."""
+
+    source: str
+    share: float
+    because: list[str] = []
+
+
+class Recommended(msgspec.Struct, frozen=True):
+    """One recommended item."""
+
+    item_id: str
+    score: float
+    reasons: list[Reason] = []
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """The event that caused a recommendation."""
+
+    partition: int
+    offset: int
+    event_id: str | None = None
+
+
+class Recommendation(msgspec.Struct, frozen=True):
+    """A message of the recommendations topic."""
+
+    recommendation_id: str
+    user_id: str
+    generated_at: float | str
+    trigger: Trigger
+    items: list[Recommended]
+    segment: int | None = None
+    model_version: int | None = None
+    latency_ms: float | None = None
+
+
+class Neighbor(msgspec.Struct, frozen=True):
+    """A user of similar taste."""
+
+    user_id: str
+    similarity: float
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user's profile; ``at`` maps a partition of the events topic to the last offset folded in."""
+
+    user_id: str
+    at: dict[int, int]
+    events: int
+    updated_at: float
+    segment: int | None
+    history: list[Entry]
+    interests: dict[str, float]
+    neighbors: list[Neighbor]
+    recommendations: Recommendation | None
+
+
+def _user(profile: Profile) -> User:
+    message = profile.recommendations
+    return User(
+        user_id=profile.user_id,
+        at=profile.at,
+        events=profile.events,
+        updated_at=profile.updated_at,
+        segment=profile.segment,
+        history=msgspec.json.decode(profile.history, type=list[Entry]),
+        interests=profile.interests,
+        neighbors=msgspec.json.decode(profile.neighbors, type=list[Neighbor]),
+        recommendations=msgspec.json.decode(message, type=Recommendation) if message else None,
+    )
+
+
+class Reader:
+    """Reads users, items, segments, trending items and the model's figures from Redis.
+
+    ``Reader().recommendations("alice")`` gives the newest recommendation of a user, or None for an unknown one.
+    """
+
+    def __init__(
+        self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "upwell:", *, cluster: bool = False
+    ) -> None:
+        """Take the address of Redis (of any node, with ``cluster=True``) and the prefix of the keys."""
+        self._address = address(url)
+        self._keys = Keys(prefix)
+        kind: Any = RedisCluster if cluster else Redis
+        with self._reachable():
+            self._redis: Any = kind.from_url(
+                url,
+                socket_timeout=TIMEOUT,
+                socket_connect_timeout=CONNECT_TIMEOUT,
+                # A reader may be idle for hours; one more attempt on a fresh connection is invisible to it.
+                retry=Retry(NoBackoff(), 1),
+                protocol=2,
+            )
+
+    def user(self, user_id: str) -> User | None:
+        """Read a user's profile; None: unknown."""
+        stored = self._hash(self._keys.user(user_id))
+        return _user(Profile.from_hash(user_id, stored)) if stored else None
+
+    def recommendations(self, user_id: str) -> Recommendation | None:
+        """Read a user's newest recommendation; None: unknown."""
+        found = self._field(self._keys.user(user_id), "recommendations")
+        return msgspec.json.decode(found, type=Recommendation) if found else None
+
+    def history(self, user_id: str) -> list[Entry] | None:
+        """Read a user's last events, newest first; None: unknown."""
+        found = self._field(self._keys.user(user_id), "history")
+        return msgspec.json.decode(found, type=list[Entry]) if found else None
+
+    def neighbors(self, user_id: str) -> list[Neighbor] | None:
+        """Read the most similar users, most similar first; None: unknown."""
+        found = self._field(self._keys.user(user_id), "neighbors")
+        return msgspec.json.decode(found, type=list[Neighbor]) if found else None
+
+    def item(self, item_id: str) -> Item | None:
+        """Read an item; None: unknown."""
+        return items.decode(item_id, self._hash(self._keys.item(item_id)))
+
+    def segments(self) -> list[Segment]:
+        """Read all segments by id."""
+        with self._reachable(), self._redis.pipeline(transaction=False) as pipeline:
+            for k in range(SEGMENTS):
+                pipeline.hgetall(self._keys.segment(k))
+            stored = pipeline.execute()
+        found = (segments.decode(k, fields) for k, fields in enumerate(stored))
+        return [segment for segment in found if segment]
+
+    def trending(self, n: int = 20) -> list[Trending]:
+        """Read the n items that are visited most these days."""
+        if n <= 0:
+            return []
+        with self._reachable():
+            return trending.decode(self._redis.zrevrange(self._keys.trending, 0, n - 1, withscores=True))
+
+    def model(self) -> Model | None:
+        """Read how far the models learned and how well they do; None: nothing was published yet."""
+        return model.decode(self._hash(self._keys.model))
+
+    def applied(self) -> dict[int, int]:
+        """Read the next offset of every partition of the events topic."""
+        return {int(partition): int(offset) for partition, offset in self._hash(self._keys.applied).items()}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self.close()
+
+    def _hash(self, key: bytes) -> dict[bytes, bytes]:
+        with self._reachable():
+            stored: dict[bytes, bytes] = self._redis.hgetall(key)
+            return stored
+
+    def _field(self, key: bytes, name: str) -> bytes | None:
+        with self._reachable():
+            stored: bytes | None = self._redis.hget(key, name)
+            return stored
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.RedisClusterException) as error:
+            reason = str(error).rstrip(".")
+            fix = "start it there, or give the URL of the Redis that Upwell writes to (UPWELL_REDIS)"
+            raise StateUnavailable(f"Redis at {self._address} cannot be read ({reason}); {fix}.") from error

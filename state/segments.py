@@ -1,0 +1,96 @@
+"""The segments in Redis, one hash each under its stable id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from state.keys import SEGMENTS, Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from state.connection import Client
+
+__all__ = ["Segment", "TopItem", "decode", "read", "remove_from", "write"]
+
+
+class TopItem(msgspec.Struct, frozen=True):
+    """An item that this segment likes more than the others do; ``lift`` is the ratio of the shares."""
+
+    item_id: str
+    lift: float
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One segment; ``since`` in seconds, ``drift`` the distance its centroid moved since then."""
+
+    id: int
+    name: str
+    size: int
+    top: list[TopItem]
+    centroid: list[float]
+    since: float
+    drift: float
+
+
+_top: Final = msgspec.json.Decoder(list[TopItem])
+_centroid: Final = msgspec.json.Decoder(list[float])
+
+
+async def write(
+    redis: Client,
+    keys: Keys,
+    segment: int,
+    *,
+    name: str,
+    size: int,
+    top: Iterable[tuple[str, float]],
+    centroid: Sequence[float],
+    since: float,
+    drift: float,
+) -> None:
+    """Write one segment; ``top`` are (item, lift), best first."""
+    if not 0 <= segment < SEGMENTS:
+        message = f"segment ids run from 0 to {SEGMENTS - 1}, not {segment}"
+        raise ValueError(message)
+    fields: dict[str, str | bytes] = {
+        "name": name,
+        "size": str(size),
+        "top": msgspec.json.encode([TopItem(item_id, lift) for item_id, lift in top]),
+        "centroid": msgspec.json.encode(list(centroid)),
+        "since": repr(float(since)),
+        "drift": repr(float(drift)),
+    }
+    await redis.hset(keys.segment(segment), mapping=fields)  # type: ignore[arg-type]
+
+
+async def remove_from(redis: Client, keys: Keys, first: int) -> None:
+    """Remove the segments from this id on: there are fewer now."""
+    for segment in range(first, SEGMENTS):
+        await redis.unlink(keys.segment(segment))
+
+
+def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:
+    """Decode a segment hash; None: there is no such segment."""
+    if not stored:
+        return None
+    return Segment(
+        id=segment,
+        name=stored[b"name"].decode(),
+        size=int(stored[b"size"]),
+        top=_top.decode(stored[b"top"]),
+        centroid=_centroid.decode(stored[b"centroid"]),
+        since=float(stored[b"since"]),
+        drift=float(stored[b"drift"]),
+    )
+
+
+async def read(redis: Client, keys: Keys) -> list[Segment]:
+    """Read all segments by id."""
+    pipeline: Any = redis.pipeline(transaction=False)
+    for k in range(SEGMENTS):
+        pipeline.hgetall(keys.segment(k))
+    found = [decode(k, stored) for k, stored in enumerate(await pipeline.execute())]
+    return [segment for segment in found if segment]

@@ -1,0 +1,199 @@
+"""Snapshots of the models in Redis: parts, then one pointer that is flipped; the newest two are kept (rule 7)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import zlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from state.connection import Client, is_cluster, script
+from state.keys import PART_TTL, Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["PART_BYTES", "Named", "Snapshot", "bound", "load", "part_keys", "pointer", "save"]
+
+# Larger strings make Redis stall for other clients while it copies them (rule 7).
+PART_BYTES: Final = 8 * 1024 * 1024
+MISSING: Final = -1
+# A reader can lose a race with two flips in a row, hardly with more.
+ATTEMPTS: Final = 3
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What the pointer says of one snapshot; ``at`` in seconds."""
+
+    offset: int
+    writer: str
+    parts: int
+    bytes: int
+    crc32: int
+    at: float
+
+
+class Snapshot(NamedTuple):
+    """The bytes of the models as of an offset of the learned log."""
+
+    offset: int
+    data: bytearray
+
+
+class Pointer(NamedTuple):
+    """The pointer hash as it was read; ``raw`` is what flip_snapshot.lua compares."""
+
+    newest: Named | None
+    previous: Named | None
+    raw: bytes
+
+
+async def pointer(redis: Client, keys: Keys) -> Pointer:
+    """Read which snapshots there are."""
+    newest, previous = await _fields(redis, keys)
+    return Pointer(_named(newest), _named(previous), newest or b"")
+
+
+async def _fields(redis: Client, keys: Keys) -> list[bytes | None]:
+    command: tuple[Any, ...] = ("HMGET", keys.snapshot_pointer, "newest", "previous")
+    found: list[bytes | None] = await redis.execute_command(*command)
+    return found
+
+
+def _named(stored: bytes | None) -> Named | None:
+    return msgspec.json.decode(stored, type=Named) if stored else None
+
+
+def part_keys(keys: Keys, named: Named | None) -> list[bytes]:
+    """Name the parts of a snapshot."""
+    if named is None:
+        return []
+    return [keys.snapshot_part(named.offset, named.writer, i) for i in range(named.parts)]
+
+
+def _cut(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
+    for part in parts:
+        for first in range(0, len(part), size):
+            yield part[first : first + size]
+
+
+async def save(
+    redis: Client, keys: Keys, offset: int, parts: Iterable[bytes], writer: str, *, at: float, size: int = PART_BYTES
+) -> bool:
+    """Write a snapshot and make it the newest; False: one of this or a later offset is there already."""
+    # A writer's second attempt at an offset must not touch the parts of its first one.
+    begun = Named(offset, f"{writer}-{secrets.token_hex(4)}", parts=0, bytes=0, crc32=0, at=at)
+    named = await _write_parts(redis, keys, begun, _cut(parts, size))
+    flipped = await _flip(redis, keys, named)
+    if not flipped:
+        # Not after an error: a flip whose answer was lost may have happened, and TTLs clear away what it left.
+        await _unlink(redis, part_keys(keys, named))
+    return flipped
+
+
+async def _write_parts(redis: Client, keys: Keys, named: Named, parts: Iterable[bytes]) -> Named:
+    count = size = crc = 0
+    for part in parts:
+        await redis.set(keys.snapshot_part(named.offset, named.writer, count), part, ex=PART_TTL)
+        count, size, crc = count + 1, size + len(part), zlib.crc32(part, crc)
+    return msgspec.structs.replace(named, parts=count, bytes=size, crc32=crc)
+
+
+async def _flip(redis: Client, keys: Keys, named: Named) -> bool:
+    while True:
+        current = await pointer(redis, keys)
+        if current.newest and current.newest.offset >= named.offset:
+            return False
+        flip = _flip_cluster if is_cluster(redis) else _flip_once
+        if await flip(redis, keys, current, named):
+            return True
+
+
+async def _kept(redis: Client, keys: Keys, current: Pointer) -> tuple[Named | None, Named | None]:
+    # A newest snapshot with lost parts must not push out a previous one that is whole.
+    names = part_keys(keys, current.newest)
+    present = sum([await redis.exists(name) for name in names])
+    whole = present == len(names) or current.previous is None
+    return (current.newest, current.previous) if whole else (current.previous, current.newest)
+
+
+async def _flip_once(redis: Client, keys: Keys, current: Pointer, named: Named) -> bool:
+    kept, dropped = await _kept(redis, keys, current)
+    new = part_keys(keys, named)
+    names = [keys.snapshot_pointer, *new, *part_keys(keys, dropped)]
+    values = (current.raw, msgspec.json.encode(named), msgspec.json.encode(kept) if kept else b"", len(new))
+    command: tuple[Any, ...] = ("EVAL", script("flip_snapshot"), len(names), *names, *values)
+    answer = await redis.execute_command(*command)
+    if answer == MISSING:
+        message = (
+            f"parts of the snapshot at {named.offset} are gone before it is complete: Redis is slow or evicts keys"
+        )
+        raise RuntimeError(message)
+    return bool(answer)
+
+
+async def _flip_cluster(redis: Client, keys: Keys, current: Pointer, named: Named) -> bool:
+    """Flip where the keys live on several servers: a death between the steps costs one snapshot, never both."""
+    kept, dropped = await _kept(redis, keys, current)
+    values = (current.raw, msgspec.json.encode(named), msgspec.json.encode(kept) if kept else b"", 0)
+    command: tuple[Any, ...] = ("EVAL", script("flip_snapshot"), 1, keys.snapshot_pointer, *values)
+    if not await redis.execute_command(*command):
+        return False
+    for name in part_keys(keys, named):
+        await redis.persist(name)
+    await _unlink(redis, part_keys(keys, dropped))
+    return True
+
+
+async def _unlink(redis: Client, names: Iterable[bytes]) -> None:
+    for name in names:
+        await redis.unlink(name)
+
+
+async def load(redis: Client, keys: Keys, *, report: Callable[[str], object] = _log.warning) -> Snapshot | None:
+    """Read the newest whole snapshot; None: there is none. Each damaged one is reported in a sentence."""
+    for _ in range(ATTEMPTS):
+        current = await pointer(redis, keys)
+        damages: list[str] = []
+        for named in (current.newest, current.previous):
+            if named is None:
+                continue
+            found = await _read(redis, keys, named)
+            if isinstance(found, Snapshot):
+                for damage in damages:
+                    report(damage)
+                return found
+            damages.append(found)
+        if (await pointer(redis, keys)).raw == current.raw:
+            for damage in damages:
+                report(damage)
+            return None
+    message = "the snapshots in Redis change faster than they can be read; raise snapshot.seconds"
+    raise RuntimeError(message)
+
+
+async def _read(redis: Client, keys: Keys, named: Named) -> Snapshot | str:
+    data = bytearray()
+    crc = 0
+    for name in part_keys(keys, named):
+        part: Any = await redis.get(name)
+        if part is None:
+            return f"snapshot at {named.offset} is damaged: part {name.decode(errors='replace')} is missing"
+        data += part
+        crc = zlib.crc32(part, crc)
+    if len(data) != named.bytes or crc != named.crc32:
+        return (
+            f"snapshot at {named.offset} is damaged: {len(data)} bytes with checksum {crc:08x} "
+            f"instead of {named.bytes} bytes with {named.crc32:08x}"
+        )
+    return Snapshot(named.offset, data)
+
+
+async def bound(redis: Client, keys: Keys) -> int:
+    """Give the log offset that must be kept: the older of the last two snapshots', 0 until there are two."""
+    current = await pointer(redis, keys)
+    return current.previous.offset if current.newest and current.previous else 0

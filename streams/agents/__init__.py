@@ -1,0 +1,1 @@
+"""Faust agents: the control plane's low-rate topics."""

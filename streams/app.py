@@ -1,0 +1,122 @@
+"""The Faust app of a worker: it hosts the data plane as a service, the agents, the timers and the pages, and supervises them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import faust
+from faust.cli.faust import cli
+from faust.web import Request, Response, View
+from mode import ServiceT
+from prometheus_client import CollectorRegistry
+from yarl import URL
+
+from streams.agents import catalog
+from streams.metrics import Metrics
+from streams.serving import Serving
+from streams.settings import Settings
+
+__all__ = ["make_app", "run"]
+
+
+class _App(faust.App):
+    """A Faust app that starts the data plane first, for it need not wait until the control plane has joined its group."""
+
+    def __init__(self, serving: Serving, *args: Any, **options: Any) -> None:
+        self._serving = serving
+        super().__init__(*args, **options)
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Give the services of the app, in the order in which they start."""
+        return [self._serving, *super().on_init_dependencies()]
+
+
+def make_app(settings: Settings, serving: Serving, datadir: str) -> faust.App:
+    """Mount the parts in flow order: the data plane, the catalog agent, the pages."""
+    host, _, port = settings.http.rpartition(":")
+    app = _App(
+        serving,
+        f"{settings.group}-control",
+        broker=[URL(f"kafka://{broker}") for broker in settings.brokers.split(",")],
+        store="memory://",
+        datadir=datadir,
+        autodiscover=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        broker_session_timeout=settings.intake.session_timeout_ms / 1000,
+        broker_heartbeat_interval=settings.intake.session_timeout_ms / 5000,
+        broker_max_poll_interval=3600.0,
+        producer_acks=-1,
+        consumer_auto_offset_reset="earliest",
+        web_bind=host,
+        web_host=host,
+        web_port=int(port),
+        web_cors_options=None,
+    )
+    catalog.mount(app, settings, serving)
+    _pages(app, serving)
+    return app
+
+
+def _pages(app: faust.App, serving: Serving) -> None:
+    @app.page("/health")
+    async def health(web: View, request: Request) -> Response:
+        """Tell that the process lives."""
+        return web.json({"status": "ok"})
+
+    @app.page("/ready")
+    async def ready(web: View, request: Request) -> Response:
+        """Tell whether events are being answered, and if not, which part is missing."""
+        parts = await serving.ready()
+        return web.json({"ready": all(parts.values()), **parts}, status=200 if all(parts.values()) else 503)
+
+    @app.page("/metrics")
+    async def metrics(web: View, request: Request) -> Response:
+        """Give the metrics to Prometheus."""
+        page, kind = serving.metrics.exposition()
+        return web.bytes(page, content_type=kind.partition(";")[0])
+
+
+def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
+    """Run a worker until it is stopped; raise what made it stop by itself."""
+    serving = Serving(settings, Metrics(CollectorRegistry()))
+    _quiet()
+    with tempfile.TemporaryDirectory(prefix="upwell-") as datadir:
+        app: Any = make_app(settings, serving, datadir)
+        app.finalize()
+        app.worker_init()
+        app.worker_init_post_autodiscover()
+        options = ["worker", "--loglevel", settings.log_level, *faust_options]
+        with contextlib.suppress(SystemExit):
+            cli.main(args=options, app=app, prog_name="upwell worker --", standalone_mode=False)
+    if serving.failure is not None:
+        raise serving.failure
+
+
+class _Once(logging.Filter):
+    """Lets a library say a thing once a minute: while a broker is away its client says the same many times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a message pass unless the same was said within the last minute."""
+        what = (record.name, str(record.msg))
+        if record.created - self._said.get(what, 0.0) < _QUIET_SECONDS:
+            return False
+        self._said[what] = record.created
+        return True
+
+
+_QUIET_SECONDS = 60.0
+
+
+def _quiet() -> None:
+    for name in ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.consumer.fetcher", "aiokafka.consumer.group_coordinator",
+                 "aiokafka.producer.sender", "aiokafka.client"):  # fmt: skip
+        logging.getLogger(name).addFilter(_Once())

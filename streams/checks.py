@@ -1,0 +1,159 @@
+"""What `upwell doctor` looks at: each check says what it found and, where that is wrong or risky, the fix."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from state.connection import connect, eviction_warning, persistence_warning
+from state.keys import Keys
+from streams.dead_letters import partitions_of
+from streams.servers import Away, consuming, redis_or_failed
+from streams.topics import Found, Topic, problem, topics
+from streams.topics import _admin as administering
+from streams.topics import _found as described
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from streams.settings import Settings
+
+OLDEST_REDIS = (6, 2)  # the first whose scripts and commands the state needs
+ANSWER_WITHIN = 3.0  # s for the worker's page
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; a fix beside `ok` is advice."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str | None = None
+
+
+async def checks(settings: Settings) -> list[Check]:
+    """Look at all of it; a server that is away is a finding, not a failure."""
+    ends: dict[int, int] = {}
+    done = await _kafka(settings, ends)
+    done += await _redis(settings, ends)
+    return [*done, await _worker(settings.http)]
+
+
+async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
+    try:
+        async with consuming(settings.brokers) as consumer:
+            found = await _topics(settings)
+            ends.update(await _ends(consumer, settings.topics.events))
+    except (Away, KafkaError) as error:
+        return [Check("brokers", ok=False, found=f"nobody answers at {settings.brokers}", fix=str(error))]
+    wanted = topics(settings)
+    first = Check("brokers", ok=True, found=f"answer at {settings.brokers}")
+    return [first, *(_topic(role, topic, found.get(topic.name), settings) for role, topic in wanted.items())]
+
+
+async def _topics(settings: Settings) -> Mapping[str, Found]:
+    names = {topic.name for topic in topics(settings).values()}
+    async with administering(settings.brokers) as admin:
+        there = sorted(names & {*await admin.list_topics()})
+        return await described(admin, there) if there else {}
+
+
+def _topic(role: str, topic: Topic, found: Found | None, settings: Settings) -> Check:
+    name = f"topic {topic.name}"
+    if found is None:
+        return Check(name, ok=True, found="is not there yet; the first worker or push creates it")
+    wrong = problem(topic, found, settings.brokers)
+    if wrong is not None:
+        return Check(name, ok=False, found=wrong.message, fix=wrong.fix)
+    said = f"{found.partitions} partitions" if found.partitions > 1 else "1 partition"
+    if role == "events" and found.partitions != settings.partitions:
+        said += f"; the setting partitions is {settings.partitions} and counts only for topics that are created"
+    return Check(name, ok=True, found=said)
+
+
+async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
+    places = [TopicPartition(topic, number) for number in await partitions_of(consumer, topic)]
+    found = await consumer.end_offsets(places) if places else {}
+    return {place.partition: offset for place, offset in found.items()}
+
+
+async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
+    redis = connect(settings.redis.get_secret_value())
+    try:
+        with redis_or_failed(settings.redis):
+            info: Any = await redis.info()
+            found = [_version(info, settings), *await _advice(redis)]
+            applied: Any = await redis.hgetall(Keys(settings.prefix).applied)
+    except Away as error:
+        return [Check("redis", ok=False, found=f"nobody answers at {settings.redis.masked}", fix=str(error))]
+    finally:
+        await redis.aclose()
+    return [*found, _offsets({int(partition): int(offset) for partition, offset in applied.items()}, ends, settings)]
+
+
+def _version(info: Mapping[str, Any], settings: Settings) -> Check:
+    said = str(info.get("valkey_version") or info.get("redis_version", "0"))
+    product = "Valkey" if "valkey_version" in info else "Redis"
+    # Valkey tells the version of Redis it is compatible with beside its own.
+    compatible = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
+    found = f"{product} {said} answers at {settings.redis.masked}"
+    if compatible >= OLDEST_REDIS:
+        return Check("redis", ok=True, found=found)
+    return Check("redis", ok=False, found=found, fix="Upwell needs Redis 6.2 or newer, or Valkey")
+
+
+async def _advice(redis: Redis) -> list[Check]:
+    """Redis' settings; without persistence Upwell works, but reads events again after a restart of Redis."""
+    named = (("redis persistence", await persistence_warning(redis)), ("redis eviction", await eviction_warning(redis)))
+    good = {"redis persistence": "keeps an append-only file", "redis eviction": "evicts no permanent key"}
+    return [
+        Check(name, ok=warning is None, found=good[name] if warning is None else "may lose keys", fix=warning)
+        for name, warning in named
+    ]
+
+
+def _offsets(applied: Mapping[int, int], ends: Mapping[int, int], settings: Settings) -> Check:
+    """Whether what was applied can be of this events topic (rule 8)."""
+    if not applied or not ends:
+        return Check("offsets", ok=True, found="nothing was applied yet" if ends else "there is no events topic yet")
+    beyond = [partition for partition, offset in applied.items() if offset > ends.get(partition, 0)]
+    if beyond:
+        return Check(
+            "offsets",
+            ok=False,
+            found=f"more is applied than topic {settings.topics.events} holds in partition {min(beyond)}: "
+            "it was recreated, or has fewer partitions",
+            fix="upwell reset",
+        )
+    behind = sum(end - applied.get(partition, 0) for partition, end in ends.items())
+    return Check("offsets", ok=True, found=f"{behind:,} events wait to be applied" if behind else "all is applied")
+
+
+async def _worker(address: str) -> Check:
+    """Whether a worker answers here; none is no fault, for it may run elsewhere."""
+    host, _, port = address.rpartition(":")
+    status = await asyncio.to_thread(_status, f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{port}/ready")  # noqa: S104
+    said = {200: "is ready", 503: "runs, but is not ready", None: "no worker answers here; it may run elsewhere"}
+    return Check("worker", ok=status != 503, found=f"{address}: {said.get(status, f'HTTP {status}')}", fix=_READY_FIX.get(status))  # noqa: PLR2004
+
+
+_READY_FIX = {503: "its page /ready tells what it waits for, its log why"}
+
+
+def _status(url: str) -> int | None:
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:  # noqa: S310 - the address of the settings
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None

@@ -1,0 +1,135 @@
+"""The first look at a micro-batch: events, those that sit on the wrong partition, and those that are no events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streams.failures import Poison
+from streams.partition import partitions_for
+from streams.schemas import BadEvent, Event, decode_event
+from streams.settings import Settings
+
+__all__ = ["REKEYED", "Batch", "DeadLetter", "Decoded", "Message", "Placed", "Rekeyed", "decode_batch"]
+
+# Header of an event that was re-published under the right key: "partition:offset" of where it came from.
+REKEYED = "upwell.rekeyed"
+_ORIGIN = re.compile(rb"(\d{1,9}):(\d{1,18})")
+
+
+class Message(Protocol):
+    """What the pipeline needs of a consumed Kafka record."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(slots=True)
+class Batch:
+    """The messages of one micro-batch; each partition's, in order, were read from ``begins`` on."""
+
+    messages: Mapping[int, Sequence[Message]]
+    begins: Mapping[int, int]
+
+    def ends(self) -> dict[int, int]:
+        """Give the offset after each partition's last message."""
+        return {partition: messages[-1].offset + 1 for partition, messages in self.messages.items()}
+
+
+@dataclass(slots=True)
+class Placed:
+    """An event with its place in the events topic and, if it was re-keyed, the place it came from."""
+
+    event: Event
+    offset: int
+    received: float
+    origin: tuple[int, int] | None
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A message that is no event, with its bytes untouched and the reason."""
+
+    key: bytes | None
+    value: bytes | None
+    partition: int
+    offset: int
+    reason: Poison
+
+
+@dataclass(slots=True)
+class Rekeyed:
+    """An event to be re-published under its user's key (rule 8)."""
+
+    key: bytes
+    value: bytes
+    partition: int
+    timestamp: int
+    origin: tuple[int, int]
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A micro-batch after the first look."""
+
+    events: dict[int, list[Placed]] = field(default_factory=dict)
+    dead: list[DeadLetter] = field(default_factory=list)
+    rekeyed: list[Rekeyed] = field(default_factory=list)
+
+    def homes(self) -> dict[str, int]:
+        """Map each user to the partition that its events are read from, in order of appearance."""
+        return {placed.event.user_id: partition for partition, events in self.events.items() for placed in events}
+
+
+def decode_batch(batch: Batch, settings: Settings, partitions: int, proven: Container[str]) -> Decoded:
+    """Decode every message; ``proven`` holds users whose partition is known to be right, which saves hashing their ids."""
+    decoded = Decoded()
+    for partition, messages in batch.messages.items():
+        events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings))]
+        unproven = list({placed.event.user_id: None for placed, _ in events if placed.event.user_id not in proven})
+        homes = dict(
+            zip(unproven, partitions_for([user_id.encode() for user_id in unproven], partitions).tolist(), strict=True)
+        )
+        decoded.events[partition] = [
+            placed
+            for placed, message in events
+            if _at_home(decoded, partition, placed, message, homes.get(placed.event.user_id, partition))
+        ]
+    return decoded
+
+
+def _decode(decoded: Decoded, partition: int, message: Message, settings: Settings) -> tuple[Placed, Message] | None:
+    received = message.timestamp / 1000
+    try:
+        event = decode_event(message.value, received=received, skew=settings.intake.future_skew_s)
+    except BadEvent as reason:
+        decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason))
+        return None
+    return Placed(event, message.offset, received, _origin(message)), message
+
+
+def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:
+    """Rule 8: keep an event on its user's partition; send any other there, once, with a header that says so."""
+    if home == partition:
+        return True
+    if placed.origin:
+        reason = BadEvent(
+            "place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}."
+        )
+        decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason))
+    else:
+        key = placed.event.user_id.encode()
+        decoded.rekeyed.append(Rekeyed(key, message.value or b"", home, message.timestamp, (partition, message.offset)))
+    return False
+
+
+def _origin(message: Message) -> tuple[int, int] | None:
+    for name, value in message.headers or ():
+        if name == REKEYED and (match := _ORIGIN.fullmatch(value)):
+            return int(match[1]), int(match[2])
+    return None

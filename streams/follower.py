@@ -1,0 +1,173 @@
+"""Follow: read the learned log and fold it into this worker's models, in order, every record exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from streams.failures import Refusal, persist
+from streams.learned import Taught, Teacher
+from streams.metrics import Metrics
+from streams.models.models import Models
+from streams.records import (
+    Kind,
+    Record,
+    decode,
+    decode_catalog,
+    decode_centers,
+    decode_lesson,
+)
+from streams.settings import Settings
+
+__all__ = ["Fold", "Follower"]
+
+# Records folded while scoring waits: a few milliseconds' worth, so that a worker that catches up still answers.
+_AT_ONCE = 64
+
+
+class Fold:
+    """The fold itself, without I/O: records in, models and positions changed. Evaluations and tests use it too."""
+
+    def __init__(self, models: Models, taught: Taught) -> None:
+        self.models = models
+        self.taught = taught
+        self.partitions = 0
+        self.touched: set[int] = set()
+        self.resets = 0
+
+    def fold(self, record: Record, offset: int) -> bool:
+        """Fold the record at an offset of the log; return whether it was accepted."""
+        accepted = self._HANDLERS[record.kind](self, record)
+        self.models.version = offset + 1
+        return accepted
+
+    def _lesson(self, record: Record) -> bool:
+        if not self.taught.accept(record):
+            return False
+        lesson = decode_lesson(record.body)
+        self.taught.remember(record.partition, lesson.origins.tolist())
+        self.touched.update(self.models.apply(lesson).tolist())
+        return True
+
+    def _catalog(self, record: Record) -> bool:
+        change = decode_catalog(record.body)
+        self.touched.update(self.models.change_catalog(change).tolist())
+        return True
+
+    def _centers(self, record: Record) -> bool:
+        centers = decode_centers(record.body)
+        return self.models.adopt(centers.centers, centers.generation, centers.at)
+
+    def _layout(self, record: Record) -> bool:
+        """Take the count of events partitions that the operator accepted; the first worker of all writes the first one."""
+        self.partitions = record.partition
+        return True
+
+    def _reset(self, record: Record) -> bool:
+        self.resets += 1
+        self.taught.clear()
+        if record.start:
+            self.models.clear()
+        return True
+
+    _HANDLERS: dict[Kind, Callable[[Fold, Record], bool]] = {
+        Kind.LESSON: _lesson,
+        Kind.CATALOG: _catalog,
+        Kind.CENTERS: _centers,
+        Kind.LAYOUT: _layout,
+        Kind.RESET: _reset,
+    }
+
+
+class Follower:
+    """Keeps the fold at the end of the log, beside the pipeline that scores with it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fold: Fold,
+        teacher: Teacher,
+        lock: asyncio.Lock,
+        metrics: Metrics,
+        executor: Executor,
+        on_refused: Callable[[int], None],
+    ) -> None:
+        self._fold = fold
+        self._teacher = teacher
+        self._lock = lock
+        self._metrics = metrics
+        self._executor = executor
+        self._on_refused = on_refused
+        self._log = TopicPartition(settings.topics.learned, 0)
+        self._progress = asyncio.Condition()
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.brokers,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=8 << 20,
+            fetch_max_wait_ms=100,
+        )
+        self.caught_up = False
+
+    async def start(self) -> None:
+        """Connect at the offset where the models stand; refuse a log that does not hold it."""
+        await self._consumer.start()
+        self._consumer.assign([self._log])
+        begin, end = await self.bounds()
+        version = self._fold.models.version
+        if version > end:
+            raise Refusal(
+                f"The learned log ends at {end}, the newest snapshot at {version}: the topic {self._log.topic} was recreated.",
+                fix="upwell reset --models",
+            )
+        if version < begin:
+            raise Refusal(
+                f"The learned log begins at {begin}, the newest snapshot ends at {version}: what lies between is gone.",
+                fix="upwell reset --models",
+            )
+        self._consumer.seek(self._log, version)
+
+    async def bounds(self) -> tuple[int, int]:
+        """Give the log's first offset and its end."""
+        begin = await self._consumer.beginning_offsets([self._log])
+        end = await self._consumer.end_offsets([self._log])
+        return int(begin[self._log]), int(end[self._log])
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def run(self) -> None:
+        """Follow the log for ever."""
+        while True:
+            batches = await self._consumer.getmany(self._log, timeout_ms=1000, max_records=16 * _AT_ONCE)
+            for messages in batches.values():
+                for first in range(0, len(messages), _AT_ONCE):
+                    await self._take(messages[first : first + _AT_ONCE])
+
+    async def to_end(self) -> None:
+        """Return when the fold has reached the end that the log has now (rule 2)."""
+        _, end = await persist("the learned log", self.bounds)
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._fold.models.version >= end)
+        self.caught_up = True
+
+    async def _take(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        async with self._lock:
+            with self._metrics.stage("fold"):
+                folded = await asyncio.get_running_loop().run_in_executor(self._executor, self._fold_all, messages)
+        for record, accepted in folded:
+            if self._teacher.refused(record, accepted=accepted):
+                self._metrics.refused_records.inc()
+                self._on_refused(record.partition)
+        self._metrics.learned_offset.set(self._fold.models.version)
+        async with self._progress:
+            self._progress.notify_all()
+
+    def _fold_all(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> list[tuple[Record, bool]]:
+        records = [(decode(message.value, message.offset), message.offset) for message in messages]
+        return [(record, self._fold.fold(record, offset)) for record, offset in records]

@@ -1,0 +1,262 @@
+"""Intake: micro-batches from the events topic, resumed by the rules; every stage of a partition in order, successive batches overlapping."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from state.store import Store
+from streams.decode import Batch
+from streams.failures import is_transient, persist
+from streams.follower import Follower
+from streams.metrics import Metrics
+from streams.pipeline import Answer, Pipeline
+from streams.positions import Positions
+from streams.publisher import Publisher
+from streams.settings import Settings
+
+__all__ = ["Intake"]
+
+log = logging.getLogger(__name__)
+
+Messages = Sequence[ConsumerRecord[bytes, bytes]]
+
+# With nothing to read, the loop looks this often whether it should stop, resume or go back.
+_IDLE_MS = 200
+# A worker that waits for Redis must not lose its partitions to one that would wait just the same.
+_MAX_POLL_MS = 3_600_000
+# A batch never gets smaller than this, or the cost of a round trip would keep it small.
+_FEWEST = 64
+
+
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Reads the partitions that the group assigns to this worker and carries their events through the pipeline."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        follower: Follower,
+        publisher: Publisher,
+        store: Store,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._follower = follower
+        self._publisher = publisher
+        self._store = store
+        self._metrics = metrics
+        self._topic = settings.topics.events
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.brokers,
+            group_id=settings.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=settings.intake.session_timeout_ms,
+            heartbeat_interval_ms=settings.intake.session_timeout_ms // 5,
+            max_poll_interval_ms=_MAX_POLL_MS,
+            fetch_max_wait_ms=_IDLE_MS,
+        )
+        self._positions = Positions(self._topic, pipeline.teacher)
+        self._resume: set[int] = set()
+        self._epoch = 0
+        self._size = _FEWEST
+        self._in_hand = asyncio.Lock()
+        self._finishing: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._committed_at = 0.0
+        self.partitions = 0
+        self.joined = False
+
+    async def start(self) -> None:
+        """Join the group."""
+        self._consumer.subscribe([self._topic], listener=self)
+        await self._consumer.start()
+        self.partitions = len(self._consumer.partitions_for_topic(self._topic) or ())
+
+    async def run(self) -> None:
+        """Carry batches until stopped; whatever passes by itself is waited for, and then rule 2 says where to go on."""
+        while not self._stopping:
+            try:
+                await self._turn()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                await self._recover(error)
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, then leave the group."""
+        self._stopping = True
+        async with self._in_hand:
+            await self._settle()
+        await self._consumer.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Finish the batch in hand before the partitions go; a worker that cannot is fenced by the rules anyway."""
+        async with self._in_hand:
+            if self._finishing is not None:
+                # Only waited for: what became of it is for the loop to handle.
+                await asyncio.wait([self._finishing])
+            for partition in [topic_partition.partition for topic_partition in revoked]:
+                self._forget(partition)
+            self._epoch += 1
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Mark the partitions for rule 2; the loop resumes them before it reads."""
+        self._resume |= {topic_partition.partition for topic_partition in assigned}
+        self._epoch += 1
+        self.joined = not self._resume
+
+    def go_back(self, partition: int) -> None:
+        """Rule 4: an own record was refused; return to where the log stands."""
+        if partition in self._positions.next:
+            self._resume.add(partition)
+
+    def owns(self, partition: int) -> bool:
+        """Tell whether this worker reads a partition."""
+        return partition in self._positions.next
+
+    def measure(self) -> None:
+        """Tell the metrics how far each partition is."""
+        for partition, position in self._positions.next.items():
+            end = self._consumer.highwater(TopicPartition(self._topic, partition)) or position
+            applied = self._positions.applied[partition] or 0
+            self._metrics.applied_offset.labels(partition).set(applied)
+            self._metrics.lag_events.labels(partition).set(max(0, end - applied))
+            self._metrics.taught_offset.labels(partition).set(self._pipeline.teacher.taught.ends.get(partition, 0))
+
+    async def _turn(self) -> None:
+        if self._resume:
+            async with self._in_hand:
+                await self._settle()
+                await self._resume_partitions(sorted(self._resume))
+        epoch = self._epoch
+        fetched = await self._consumer.getmany(timeout_ms=_IDLE_MS, max_records=self._size)
+        if not fetched:
+            async with self._in_hand:
+                await self._settle()
+            return
+        for batch in self._bounded({tp.partition: messages for tp, messages in fetched.items()}):
+            async with self._in_hand:
+                if epoch != self._epoch or self._resume:
+                    self._put_back()
+                    return
+                await self._carry(batch)
+
+    def _put_back(self) -> None:
+        """Return what was fetched before a rebalance: it is read again from the positions."""
+        for partition, position in self._positions.next.items():
+            self._consumer.seek(TopicPartition(self._topic, partition), position)
+
+    def _bounded(self, fetched: Mapping[int, Messages]) -> Iterator[dict[int, Messages]]:
+        """Split what one fetch brought where it exceeds the bound in bytes: compressed batches may hold far more than they weigh."""
+        part: dict[int, list[ConsumerRecord[bytes, bytes]]] = {}
+        weight = 0
+        for partition, messages in fetched.items():
+            for message in messages:
+                size = len(message.value or b"") + len(message.key or b"")
+                if weight and weight + size > self._settings.intake.batch_bytes:
+                    yield dict(part)
+                    part, weight = {}, 0
+                part.setdefault(partition, []).append(message)
+                weight += size
+        yield dict(part)
+
+    async def _carry(self, messages: Mapping[int, Messages]) -> None:
+        began = time.monotonic()
+        batch = Batch(messages, self._positions.begins(messages))
+        answer = await self._pipeline.prepare(batch, self.partitions)
+        self._positions.read(answer.ends)
+        await self._settle()
+        self._finishing = asyncio.create_task(self._finish(answer))
+        count = sum(map(len, messages.values()))
+        self._metrics.batch_events.observe(count)
+        self._adapt(count, time.monotonic() - began)
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Let a batch take about ``batch_ms``: small when there is little to do, thousands when the worker is behind."""
+        wanted = count * self._settings.intake.batch_ms / 1000 / max(seconds, 1e-6)
+        aim = min(max(wanted, _FEWEST), self._settings.intake.batch_events)
+        self._size = max(_FEWEST, int((self._size + aim) / 2)) if count < self._size else int(min(aim, 2 * self._size))
+
+    async def _settle(self) -> None:
+        """Wait until the batch before is published, written and committed; raise what became of it."""
+        if self._finishing is not None:
+            finishing, self._finishing = self._finishing, None
+            await finishing
+
+    async def _finish(self, answer: Answer) -> None:
+        """Rule 5: publish and await the acknowledgements, then write Redis, then commit to Kafka for the lag tools."""
+        with self._metrics.stage("publish"):
+            await self._publisher.publish(answer)
+        self._count(answer)
+        with self._metrics.stage("commit"):
+            goals = self._positions.goals(answer.ends)
+            self._positions.committed(goals, await self._store.commit(answer.writes, goals))
+        self._pipeline.profiles.let_go(answer.users)
+        await self._commit_to_kafka()
+
+    def _count(self, answer: Answer) -> None:
+        now = time.time()
+        metrics = self._metrics
+        metrics.events.inc(answer.events)
+        metrics.recommendations.inc(len(answer.recommendations))
+        metrics.rekeyed.inc(len(answer.rekeyed))
+        metrics.event_to_recommendation_seconds.observe([now - received for received in answer.received])
+        for letter in answer.dead:
+            metrics.dead_letters.labels(letter.reason.stage).inc()
+        metrics.cached_profiles.set(len(self._pipeline.profiles))
+
+    async def _commit_to_kafka(self) -> None:
+        """Commit at most once a second: nothing but lag tools read it, and a commit that fails is made up by the next."""
+        if time.monotonic() - self._committed_at < 1.0:
+            return
+        self._committed_at = time.monotonic()
+        offsets = {
+            TopicPartition(self._topic, p): applied
+            for p, applied in self._positions.applied.items()
+            if applied is not None
+        }
+        try:
+            await self._consumer.commit(offsets)
+        except KafkaError as error:
+            log.debug("committing offsets to Kafka failed: %s", error)
+
+    async def _recover(self, error: Exception) -> None:
+        """Rule 6: something was lost or away; when all is back, drop the profiles and go on by rule 2."""
+        log.warning("going back to the last offsets that are safe: %s", error)
+        async with self._in_hand:
+            if self._finishing is not None:
+                await asyncio.gather(self._finishing, return_exceptions=True)
+                self._finishing = None
+            self._pipeline.profiles.let_go_all()
+            await persist("Redis", self._store.applied)
+            self._resume |= set(self._positions.next)
+
+    async def _resume_partitions(self, partitions: Sequence[int]) -> None:
+        """Rule 2, for partitions assigned, refused or to be read again."""
+        await self._follower.to_end()
+        applied = await self._store.applied()
+        places = [TopicPartition(self._topic, partition) for partition in partitions]
+        begins = await self._consumer.beginning_offsets(places)
+        ends = await self._consumer.end_offsets(places)
+        for place in places:
+            at = self._positions.resume(place.partition, applied.get(place.partition), begins[place], ends[place])
+            self._pipeline.profiles.release(place.partition)
+            self._consumer.seek(place, at)
+        self._resume -= set(partitions)
+        self._epoch += 1
+        self.joined = True
+
+    def _forget(self, partition: int) -> None:
+        self._positions.release(partition)
+        self._resume.discard(partition)
+        self._pipeline.profiles.release(partition)
+        self._metrics.forget_partition(partition)

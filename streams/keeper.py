@@ -1,0 +1,155 @@
+"""What one worker does for all: the owner of events partition 0 keeps the shared keys in Redis, snapshots and re-solves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from state import items, model, segments, snapshots, trending
+from state.connection import Client
+from state.keys import Keys
+from streams.follower import Fold
+from streams.metrics import Metrics
+from streams.models.models import Models
+from streams.publisher import Publisher
+from streams.records import Centers, Kind, Record, encode, encode_centers
+from streams.segments import segments_of
+from streams.settings import Settings
+from streams.similar import Similar
+from streams.snapshots import freeze
+
+__all__ = ["Keeper"]
+
+log = logging.getLogger(__name__)
+
+# Items written per tick: few enough to stay out of the stream's way.
+_ITEMS = 100
+_TRENDING = 100
+# Segment names and best items change slowly and cost a pass over all items.
+_SEGMENTS_EVERY = 5
+
+T = TypeVar("T")
+
+
+class Keeper:
+    """Writes ``model``, ``trending``, ``segment:*`` and ``item:*``, and asks the log for new segment centers when they are due."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fold: Fold,
+        lock: asyncio.Lock,
+        redis: Client,
+        publisher: Publisher,
+        metrics: Metrics,
+        executor: Executor,
+        truncate: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._fold = fold
+        self._lock = lock
+        self._redis = redis
+        self._keys = Keys(settings.prefix)
+        self._publisher = publisher
+        self._metrics = metrics
+        self._executor = executor
+        self._background = ThreadPoolExecutor(1, "snapshot")
+        self._truncate = truncate
+        self._similar = Similar(settings)
+        self._asked = 0
+        self._written = -1
+        self._frozen_at = -1
+        self._ticks = 0
+        self.names: dict[int, str] = {}
+
+    @property
+    def models(self) -> Models:
+        """The models as folded so far."""
+        return self._fold.models
+
+    async def tick(self) -> None:
+        """Bring the shared keys up to date with the models; does nothing while nothing is taught."""
+        models = self.models
+        if models.segments.needs_solve() and self._asked < models.segments.generation + 1:
+            await self._solve()
+        if models.version == self._written and not self._fold.touched:
+            return
+        self._written = models.version
+        await self._write_model()
+        await self._write_trending()
+        await self._write_items()
+        self._ticks += 1
+        if self._ticks % _SEGMENTS_EVERY == 0 or not self.names:
+            await self._write_segments()
+
+    async def _solve(self) -> None:
+        """Re-solve the centers from the reservoir and log the result: K-means is not exactly repeatable on every CPU."""
+        model = self.models.segments
+        self._asked = model.generation + 1
+        centers = await self._aside(model.solve)
+        body = encode_centers(Centers(self._asked, self.models.time, centers))
+        await self._publisher.append(encode(Record(Kind.CENTERS, 0, 0, 0, 0, body)))
+        log.info("segments solved anew, generation %d", self._asked)
+
+    async def _write_model(self) -> None:
+        models = self.models
+        rates = models.hit_rate()
+        for name, rate in rates.items():
+            self._metrics.hit_rate.labels(name).set(rate)
+        await model.write(
+            self._redis,
+            self._keys,
+            version=models.version,
+            events=models.events,
+            weights=models.blend.named_weights(),
+            hit_rate=rates,
+            hits={name: int(count) for name, count in zip(rates, models.hits, strict=True)},
+            judged=models.judged,
+            inertia=models.segments.inertia_ if models.segments.initialised else None,
+        )
+
+    async def _write_trending(self) -> None:
+        async with self._lock:
+            found, counts = self.models.popularity.trending(self.models.time, _TRENDING)
+            names = self.models.items.names(found)
+        await trending.replace(
+            self._redis, self._keys, {name.decode(): float(count) for name, count in zip(names, counts, strict=True)}
+        )
+
+    async def _write_segments(self) -> None:
+        rows = await self._aside(segments_of, self.models)
+        self.names.update({row.segment: row.fields["name"] for row in rows})
+        for row in rows:
+            await segments.write(self._redis, self._keys, row.segment, **row.fields)
+            self._metrics.segment_size.labels(str(row.segment)).set(row.fields["size"])
+
+    async def _write_items(self) -> None:
+        touched = [self._fold.touched.pop() for _ in range(min(_ITEMS, len(self._fold.touched)))]
+        rows = await self._aside(self._similar.rows, self.models, np.array(touched, np.int32))
+        await items.write_statistics(self._redis, self._keys, rows)
+
+    async def snapshot(self) -> None:
+        """Write a snapshot of the fold and let the log go up to the older of the last two (rule 7)."""
+        if self.models.version in (0, self._frozen_at):
+            return
+        began = time.monotonic()
+        frozen = await self._aside(freeze, self._fold)
+        loop = asyncio.get_running_loop()
+        parts = await loop.run_in_executor(self._background, lambda: list(frozen.parts()))
+        await snapshots.save(self._redis, self._keys, frozen.offset, parts, str(self._settings.group), at=time.time())
+        self._frozen_at = frozen.offset
+        self._metrics.snapshot_seconds.observe(time.monotonic() - began)
+        self._metrics.snapshot_bytes.set(sum(map(len, parts)))
+        self._metrics.snapshot_timestamp_seconds.set(time.time())
+        await self._truncate(await snapshots.bound(self._redis, self._keys))
+
+    async def _aside(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do something with the models in the thread that scores and folds, while neither does."""
+        async with self._lock:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)

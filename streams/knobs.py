@@ -1,0 +1,283 @@
+"""The knobs by section, each with its bound and its reason; settings.py puts them together and loads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cached_property
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Segments", "Snapshot", "Topics", "Weights"]
+__all__ += ["addresses", "exclusion", "listening"]
+
+_HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
+_WEIGHT_LIMIT = 10.0
+_DAY = 86_400.0
+
+
+class RedisURL(str):
+    """A Redis URL that hides its password where it is shown, but not where it is used."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self.masked)
+
+    @property
+    def masked(self) -> str:
+        """The URL without its password, for people and logs."""
+        return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", self)
+
+    def get_secret_value(self) -> str:
+        """The URL with its password, for the client."""
+        return str(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check it as a text, then as a URL."""
+        return core_schema.no_info_after_validator_function(_redis_url, core_schema.str_schema())
+
+
+def _address(text: str, *, least_port: int = 1) -> str:
+    host, _, port = text.strip().rpartition(":")
+    if re.fullmatch(_HOST, host) and port.isascii() and port.isdigit() and least_port <= int(port) <= 65_535:
+        return f"{host}:{port}"
+    near = (
+        f"{text.strip()}:9092" if re.fullmatch(_HOST, text.strip()) and not text.strip().isdigit() else "127.0.0.1:9092"
+    )
+    raise ValueError(f"{text.strip()!r} is no host:port; write it as {near}")
+
+
+def addresses(text: str) -> str:
+    """Check a list of host:port."""
+    return ",".join(map(_address, text.split(",")))
+
+
+def listening(text: str) -> str:
+    """Check an address to listen on; port 0 is any free one."""
+    return _address(text, least_port=0)
+
+
+def _redis_url(text: str) -> RedisURL:
+    try:
+        url = urlsplit(text)
+        legal = bool(url.hostname) and (url.port or 1) > 0 and re.fullmatch(r"/?\d*", url.path)
+    except ValueError:
+        legal = False
+    if (legal and url.scheme in {"redis", "rediss"}) or text.startswith("unix:///"):
+        return RedisURL(text)
+    raise ValueError("it is no Redis URL; write it as redis://127.0.0.1:6379/0, or rediss:// for TLS")
+
+
+def exclusion(text: str) -> str:
+    """Check what is not recommended again."""
+    kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
+    if not kinds or (len(kinds) > 1 and {"none", "seen"} & {*kinds}):
+        raise ValueError("it is neither none, nor seen, nor event types; write it as purchase,dislike")
+    return ",".join(kinds)
+
+
+Count = Annotated[int, Field(ge=1, le=1000)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Seconds = Annotated[float, Field(ge=60, le=3650 * _DAY)]
+Places = Annotated[float, Field(gt=0, le=1000)]
+Weight = Annotated[float, Field(ge=-_WEIGHT_LIMIT, le=_WEIGHT_LIMIT)]
+TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Topics(_Section):
+    """The names of the topics, and how new ones are kept."""
+
+    events: TopicName = "events"
+    """Events in."""
+    items: TopicName = "items"
+    """Catalogue entries in."""
+    recommendations: TopicName = "recommendations"
+    """Recommendations out."""
+    segments: TopicName = "segments"
+    """Who enters which segment, out."""
+    dead: TopicName = "events.dead"
+    """What is no event or item, with its bytes untouched."""
+    learned: TopicName = "upwell.learned"
+    """The learned log; workers that share it share their models."""
+    replication: Annotated[int, Field(ge=-1, le=10)] = -1
+    """Replicas of topics that are created; -1 takes the brokers' default, production wants 3."""
+    min_insync: Annotated[int, Field(ge=-1, le=10)] = -1
+    """Replicas that must hold a message that counts as written; -1 takes the brokers' default, production wants 2."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Topics:
+        names = [self.events, self.items, self.recommendations, self.segments, self.dead, self.learned]
+        if len({*names}) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"two topics have the name {twice!r}; give each its own")
+        if 0 in {self.replication, self.min_insync} or self.replication in range(self.min_insync):
+            raise ValueError(
+                "min_insync exceeds replication, or one is 0; take 3 and 2, or -1 for the brokers' defaults"
+            )
+        return self
+
+
+class Intake(_Section):
+    """How events are read."""
+
+    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 4_000
+    """Most events of a micro-batch. Larger ones cost latency and memory, and past 4,000 gain little throughput."""
+    batch_bytes: Annotated[int, Field(ge=65_536, le=900_000)] = 800_000
+    """Most bytes of a micro-batch: what it teaches is one message per partition, and brokers take a megabyte by default."""
+    batch_ms: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """How long a micro-batch may take under load, in ms: batches adapt to it, and it bounds a busy worker's latency."""
+    session_timeout_ms: Annotated[int, Field(ge=6_000, le=300_000)] = 10_000
+    """Silence after which Kafka gives a worker's partitions to others, in ms; brokers allow no less than 6,000."""
+    future_skew_s: Annotated[float, Field(ge=0, le=_DAY)] = 300.0
+    """How far an event's time may lie after its record's, in seconds; what lies further would freeze decay."""
+    rewind_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
+    """How much log is applied again after a Redis Cluster lost writes, in s: its shards lose different amounts."""
+    cached_users: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+    """Profiles kept in a worker's memory, about 10 kB each; others are read from Redis when they act."""
+
+
+class Publish(_Section):
+    """What is published."""
+
+    size: Annotated[int, Field(ge=1, le=100)] = 10
+    """Items of a recommendation."""
+
+
+class Snapshot(_Section):
+    """How a worker's models are saved for a fast restart."""
+
+    seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    """Time between snapshots; a restart folds at most about twice as much log."""
+    part_bytes: Annotated[int, Field(ge=65_536, le=8 << 20)] = 8 << 20
+    """Size of a snapshot's parts; Redis serves nobody else while it moves one, so no more than 8 MiB."""
+
+
+class ModelKnobs(_Section):
+    """The models; every worker of a group must have the same, for all fold the same log."""
+
+    visitors: Annotated[int, Field(ge=8, le=4_096)] = 256
+    """Last visitors kept of each item, 8 bytes each: where neighbors are looked for."""
+    length: Annotated[int, Field(ge=8, le=1_024)] = 64
+    """Last visits kept of each user, 16 bytes each: what neighbors can offer."""
+    short: Seconds = _DAY
+    """Half-life of `trending`, in seconds."""
+    long: Seconds = 30 * _DAY
+    """Half-life of `popular` and `segment`, in seconds."""
+    dimensions: Annotated[int, Field(ge=8, le=256)] = 32
+    """Length of item and user vectors; K-means and `content` cost in proportion."""
+    tokens_per_item: Annotated[int, Field(ge=4, le=64)] = 16
+    """Most tokens (brand, category, tags, price band, words) kept of a catalogue entry."""
+    posting: Annotated[int, Field(ge=8, le=1_024)] = 64
+    """Last items kept of each token: where `content` looks for candidates."""
+    rate: Share = 0.05
+    """Step of the blend's Adagrad; larger follows change sooner and trembles more."""
+    shrink: Annotated[float, Field(ge=1, le=1e6)] = 200.0
+    """Judged events at which a segment's own weights count as much as everybody's."""
+    per_source: Count = 50
+    """Candidates that each source brings into the blend."""
+    keep: Annotated[int, Field(ge=10, le=1000)] = 128
+    """Candidates of a published list that are kept in memory, for the blend to learn from what the user does next."""
+    judged: Count = 10
+    """Depth at which hit rates are counted."""
+    neighbors: Count = 50
+    """Most similar users that are asked for items."""
+    query_items: Annotated[int, Field(ge=1, le=64)] = 10
+    """Last items of a user by which neighbors are looked for."""
+    covisit_items: Count = 5
+    """Last items of a user whose visitors are looked up for `covisit` and `next`."""
+    content_items: Count = 3
+    """Last items of a user whose tokens are looked up for `content`."""
+    content_budget: Annotated[int, Field(ge=16, le=100_000)] = 256
+    """Items compared for `content`."""
+    window: Annotated[int, Field(ge=1, le=64)] = 5
+    """Places before and after an item, in a visitor's history, that count as visited together with it."""
+    measure: Literal["cosine", "pearson", "euclidean", "jaccard"] = "cosine"
+    """Similarity of users."""
+    query_half_life: Seconds = 7 * _DAY
+    """Half-life of a user's own visits when neighbors are looked for, in seconds."""
+    repeat_half_life: Seconds = 30 * _DAY
+    """Half-life of `repeat`, in seconds."""
+    path_half_life: Seconds = 14 * _DAY
+    """Half-life of a neighbor's visits for `path`, in seconds."""
+    new_half_life: Seconds = 7 * _DAY
+    """Half-life of `new`, in seconds."""
+    recent_half: Places = 1.0
+    """Places among a user's last items at which a shared one counts half for `path`."""
+    covisit_half: Places = 1.0
+    """Places among a user's last items at which one counts half for `covisit` and `next`."""
+    apart_half: Places = 1.0
+    """Places between two visits of a neighbor at which the later counts half for `path`."""
+    covisit_damping: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Exponent of an item's visits by which `covisit` is divided: 0 favors popular items, 0.5 is the cosine."""
+    next_damping: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The same for `next`."""
+
+    def recommender(self) -> dict[str, Any]:
+        """Give the keyword parameters of the recommender, but for the size of its lists."""
+        return self.model_dump(exclude=_LEARNED_KNOBS)
+
+
+_LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_per_item", "posting", "rate", "shrink"}
+
+
+class Segments(_Section):
+    """The segments of users; every worker of a group must have the same."""
+
+    k: Annotated[int, Field(ge=2, le=64)] = 8
+    """How many segments; more than a person can name are of no use in a campaign, and 64 is what the models hold."""
+    method: Literal["kmeans"] = "kmeans"
+    """How users are grouped."""
+    half_life: Annotated[float, Field(ge=100)] | None = None
+    """Users' vectors after which an old one counts half; without it all count alike and centers settle."""
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Seed of the first centers."""
+
+
+class Weights(_Section):
+    """How much an event says: positive ones teach, negative ones lower an item for their user, 0 says nothing."""
+
+    view: Weight = 1.0
+    """Weight of a view."""
+    click: Weight = 1.0
+    """Weight of a click."""
+    cart: Weight = 2.0
+    """Weight of putting into the cart."""
+    purchase: Weight = 3.0
+    """Weight of a purchase."""
+    favorite: Weight = 3.0
+    """Weight of a favorite."""
+    rating: Literal["value"] | Weight = "value"
+    """Weight of a rating; `value` takes the event's own, held between -10 and 10 lest one event outweigh all others."""
+    return_: Annotated[Weight, Field(alias="return")] = -1.0
+    """Weight of a return."""
+    dislike: Weight = -1.0
+    """Weight of a dislike."""
+    impression: Weight = 0.0
+    """Weight of an impression: that something was shown says nothing of the user."""
+    other: Weight = 1.0
+    """Weight of every other type, and of a rating whose value is no longer known."""
+    custom: dict[str, Weight] = {}
+    """Weights of types of your own, as {"wish": 2}."""
+
+    @cached_property
+    def _fixed(self) -> dict[str, float]:
+        named = {**self.model_dump(by_alias=True, exclude={"other", "custom"}), **self.custom}
+        return {kind: weight for kind, weight in named.items() if weight != "value"}
+
+    def of(self, kind: str, value: float | None) -> float:
+        """Give the weight of an event of this type and value."""
+        fixed = self._fixed.get(kind)
+        if fixed is not None:
+            return fixed
+        if kind != "rating" or value is None or math.isnan(value):
+            return self.other
+        return min(max(value, -_WEIGHT_LIMIT), _WEIGHT_LIMIT)

@@ -1,0 +1,67 @@
+"""From what a partition's events showed to the lesson that the learned log carries."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.items import ItemNumbers
+from streams.models.ids import pack
+from streams.models.lesson import Lesson
+from streams.observe import Teaching
+from streams.scoring import Scored
+
+__all__ = ["lesson_of"]
+
+# User vectors that a lesson carries for the reservoir: enough to re-solve from, few enough to be cheap in an idle system.
+_SAMPLE = 8
+
+
+def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
+    """Make the lesson of one partition's share of a micro-batch."""
+    table = np.array(teaching.visits, np.float64).reshape(-1, 4)
+    items, places = np.unique(table[:, 1].astype(np.int64), return_inverse=True)
+    users = list(teaching.users)
+    rows = np.array([scored.rows[user_id] for user_id in users], np.int64)
+    lesson = Lesson(
+        events=teaching.events,
+        user_ids=pack([user_id.encode() for user_id in users]),
+        user_segments=np.array([scored.segments[row] for row in rows], np.int16),
+        item_ids=pack([numbers.ids[item] for item in items]),
+        users=table[:, 0].astype(np.uint32),
+        items=places.astype(np.uint32),
+        weights=table[:, 2].astype(np.float32),
+        times=table[:, 3],
+        origins=np.array(list(teaching.origins.items()), np.int64).reshape(-1, 2),
+    )
+    _segments(lesson, scored, scored.vectors[rows], np.bincount(lesson.users, minlength=len(users)))
+    _blend(lesson, scored, scored.judged.partitions == partition)
+    return lesson
+
+
+def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], events: NDArray[np.int64]) -> None:
+    """Add the K-means statistics; a user counts once per visit, so that they do not depend on where batches end."""
+    known = vectors.any(axis=1)
+    vectors, weights = vectors[known], events[known].astype(np.float64)
+    if not len(vectors):
+        return
+    delta = scored.models.segments.delta(vectors, weights)
+    touched = np.flatnonzero(delta.counts)
+    lesson.segments = touched.astype(np.int16)
+    lesson.counts, lesson.sums, lesson.sse = delta.counts[touched], delta.sums[touched], delta.sse[touched]
+    lesson.sample = vectors[:: -(-len(vectors) // _SAMPLE)]
+
+
+def _blend(lesson: Lesson, scored: Scored, mine: NDArray[np.bool_]) -> None:
+    """Add the blend's gradient and the hits of each source, from the lists that were published before these events."""
+    judged, blend = scored.judged, scored.models.blend
+    targets, segments, kept, features = (
+        judged.targets[mine],
+        judged.segments[mine],
+        judged.kept[mine],
+        judged.features[mine],
+    )
+    delta = blend.gradients(kept, features, targets, segments)
+    lesson.blend_segments, lesson.blend_events, lesson.gradient = delta.segment, delta.events, delta.gradient
+    lesson.hits = blend.judge(kept, features, targets)
+    lesson.judged = len(targets)

@@ -1,0 +1,142 @@
+"""The candidates: the best of every source in one list, with features, in the order of the blend."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.compile import inlined, lean
+from streams.models.pool import BARRED, COVISIT_AT, FIRST_PART, NEIGHBORS_AT, NEXT_AT, POOLED
+from streams.models.rings import rarity, visits_of
+from streams.models.sources import FEATURES, SOURCES
+from streams.models.top import best_first, index_of, key, offer, score_of
+
+__all__ = ["Candidates", "blend", "choose", "eligible", "new_candidates", "unite"]
+
+
+class Candidates(NamedTuple):
+    """Scratch of one user. A candidate is known by its member number, in order of joining.
+
+    ``heaps`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[S]: scores to be reached; ``size`` int64[1]: members; ``member`` int32[pool]:
+    of each row of the pool, -1 none; ``rows`` int32[C]: of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if
+    near the top of some source; ``order`` int64[1, C] and ``ordered`` int64[1]: keys of blend score and item, best first.
+    """
+
+    heaps: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    least: NDArray[np.float32]
+    size: NDArray[np.int64]
+    member: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    features: NDArray[np.float32]
+    judged: NDArray[np.uint8]
+    order: NDArray[np.int64]
+    ordered: NDArray[np.int64]
+
+
+def new_candidates(pool_rows: int, per_source: int) -> Candidates:
+    """Make scratch for a pool of this many rows."""
+    room, sources = min(pool_rows, per_source * len(SOURCES)), len(SOURCES)
+    heaps = np.zeros((sources, per_source), np.int64), np.zeros(sources, np.int64), np.zeros(sources, np.float32), np.zeros(1, np.int64)
+    rows, features = np.zeros(room, np.int32), np.zeros((room, FEATURES), np.float32)
+    return Candidates(*heaps, np.full(pool_rows, -1, np.int32), rows, features, np.zeros(room, np.uint8), np.zeros((1, room), np.int64), np.zeros(1, np.int64))
+
+
+@inlined
+def _damped(visits: int, quarters: int) -> float:
+    """Give visits ** -(quarters / 4), by roots: a power takes ten times as long."""
+    root = np.sqrt(np.float32(1.0) / np.float32(max(visits, 1)))
+    factor = root if quarters & 2 else np.float32(1.0)
+    if quarters & 4:
+        factor = root * root
+    return factor * np.sqrt(root) if quarters & 1 else factor
+
+
+@inlined
+def eligible(flags: int, available: Any, item: int) -> bool:
+    """Tell whether the item may be recommended: neither barred nor unavailable."""
+    return flags & BARRED == 0 and (item >= available.shape[0] or available[item] != 0)
+
+
+@lean
+def choose(rings: Any, users: int, dampings: Any, available: Any, pool: Any, candidates: Any) -> None:
+    """Finish the scores in the pool and add to the lists' items the best of every source, without barred and unavailable items.
+
+    `neighbors` is multiplied by rarity (VMIS-kNN); `covisit` and `next` are summed over the recent items and divided by the
+    item's visits to the power of ``dampings`` (int64[2], in quarters), so that what is visited with everything does not follow from everything.
+    """
+    rows, heaps, least = pool.rows, candidates.heaps, candidates.least
+    parts = (rows.shape[1] - FIRST_PART) // 2
+    least[:] = 0.0
+    for row in range(pool.size[0]):
+        item = np.int64(pool.items[row])
+        visits = visits_of(rings, item)
+        before = after = np.float32(0.0)
+        for q in range(FIRST_PART, FIRST_PART + parts):
+            before += rows[row, q]
+            after += rows[row, q + parts]
+        if before + after > 0.0:
+            rows[row, COVISIT_AT] = (before + after) * _damped(visits, dampings[0])
+            rows[row, NEXT_AT] = after * _damped(visits, dampings[1])
+        if rows[row, NEIGHBORS_AT] > 0.0:
+            rows[row, NEIGHBORS_AT] *= np.float32(rarity(visits, users))
+        if not eligible(pool.flags[row], available, item):
+            continue
+        for at in range(FIRST_PART):
+            score = rows[row, at]
+            if score > 0.0 and score >= least[at]:
+                least[at] = offer(heaps, POOLED[at], candidates.sizes, key(score, item))
+    for source in range(heaps.shape[0]):
+        best_first(candidates.heaps, source, candidates.sizes[source])
+
+
+@lean
+def unite(pool: Any, judged: int, candidates: Any) -> None:
+    """Join the best of all sources and compute their features.
+
+    Feature s is the root of the score over the best candidate's in source s, for every candidate that the source has
+    scored; feature S + s is 1 / rank for those among its best. Candidates of rank ``judged`` or better are marked.
+    """
+    sources = candidates.heaps.shape[0]
+    candidates.size[0] = 0
+    for source in range(sources):
+        for rank in range(candidates.sizes[source]):
+            row = np.int64(pool.slots[index_of(candidates.heaps[source, rank])])
+            member = np.int64(candidates.member[row])
+            if member < 0:
+                member = candidates.size[0]
+                candidates.size[0] = member + 1
+                candidates.member[row] = member
+                candidates.rows[member] = row
+                candidates.judged[member] = 0
+                for feature in range(candidates.features.shape[1]):
+                    candidates.features[member, feature] = 0.0
+            # Right for lists; a source in the pool also has scores for what is not among its best.
+            share = score_of(candidates.heaps[source, rank]) / score_of(candidates.heaps[source, 0])
+            candidates.features[member, source] = np.sqrt(share)
+            candidates.features[member, sources + source] = 1.0 / (rank + 1)
+            if rank < judged:
+                candidates.judged[member] = 1
+    for at in range(FIRST_PART):
+        source = POOLED[at]
+        if candidates.sizes[source] == 0:
+            continue
+        scale = np.float32(1.0) / score_of(candidates.heaps[source, 0])
+        for member in range(candidates.size[0]):
+            candidates.features[member, source] = np.sqrt(pool.rows[candidates.rows[member], at] * scale)
+
+
+@lean
+def blend(weights: Any, pool: Any, candidates: Any) -> None:
+    """Order the candidates by the weighted sum of their features; weights float32[F] are not negative."""
+    ordered = candidates.ordered
+    ordered[0] = 0
+    for member in range(candidates.size[0]):
+        score = np.float32(0.0)
+        for feature in range(weights.shape[0]):
+            score += weights[feature] * candidates.features[member, feature]
+        offer(candidates.order, 0, ordered, key(score, pool.items[candidates.rows[member]]))
+    best_first(candidates.order, 0, ordered[0])

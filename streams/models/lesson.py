@@ -1,0 +1,51 @@
+"""A lesson: what one micro-batch of one partition taught, and all that followers need to fold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.ids import Packed, pack
+from streams.models.sources import FEATURES, SOURCES
+
+__all__ = ["Lesson"]
+
+
+@dataclass(slots=True)
+class Lesson:
+    """Visits, segment sums, blend gradients and hits of one micro-batch: arrays only, so folding needs no parsing.
+
+    Attributes
+    ----------
+    events : events taught
+    user_ids, item_ids : the ids that the visits refer to, each once
+    user_segments : int16[users], the segment of each user, -1 none
+    users, items, weights, times : the visits in event order: uint32 places in the id lists, float32 > 0, float64 seconds
+    segments, counts, sums, sse : mini-batch K-means statistics of the g touched segments: int16[g], float64[g], float64[g, d], float64[g]
+    sample : float32[r, d], a few user vectors for the reservoir
+    blend_segments, blend_events, gradient : int16[b], int64[b], float64[b, features], summed over the events of a segment
+    hits, judged : int64[sources + 1] (last: the blend) out of ``judged`` events whose user had been given a list
+    origins : int64[o, 2], (partition, offset) of the last re-keyed event of each origin
+    """
+
+    events: int = 0
+    user_ids: Packed = field(default_factory=lambda: pack([]))
+    user_segments: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
+    item_ids: Packed = field(default_factory=lambda: pack([]))
+    users: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    items: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    weights: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    times: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    segments: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
+    counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    sse: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sample: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    blend_segments: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
+    blend_events: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    gradient: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, FEATURES)))
+    hits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SOURCES) + 1, np.int64))
+    judged: int = 0
+    origins: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))

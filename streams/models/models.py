@@ -1,0 +1,183 @@
+"""All that was learned, in one object: the fold of the learned log. Equal logs give equal models, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.blend import Blend, BlendDelta
+from streams.models.catalog import Catalog
+from streams.models.catalog_change import CatalogChange
+from streams.models.ids import Ids
+from streams.models.kmeans import Delta, KMeans
+from streams.models.lesson import Lesson
+from streams.models.popularity import Popularity
+from streams.models.sources import SOURCES
+from streams.models.visits import Visits
+
+__all__ = ["Models"]
+
+_PARTS = ("users", "items", "visits", "popularity", "catalog", "segments", "blend")
+
+
+class Models:
+    """The learned models and their counters.
+
+    Parameters
+    ----------
+    visits, popularity, catalog, segments, blend
+        Keyword parameters of the models of these names.
+
+    Attributes
+    ----------
+    version : int
+        Log offset up to which the log is folded.
+    events : int
+        Events taught.
+    time : float
+        The latest event time seen, in seconds; decay is read against it.
+    hits, judged
+        int64[sources + 1] lists that held the user's next item among their first ten, last the blend; out of how many.
+    user_segment, segment_sizes
+        int16[users] (-1: none) and int64[segments].
+    solved_at, solved_centers
+        When the centers were last solved (event time in seconds), and what they were then: float64[segments, d].
+    """
+
+    def __init__(self, **parameters: Mapping[str, Any]) -> None:
+        self._parameters = parameters
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin as if nothing had been learned."""
+        parameters = self._parameters
+        self.users, self.items = Ids(), Ids()
+        self.visits = Visits(**parameters.get("visits", {}))
+        self.popularity = Popularity(**parameters.get("popularity", {}))
+        self.catalog = Catalog(**parameters.get("catalog", {}))
+        self.segments = KMeans(**parameters.get("segments", {}), solve_self=False)
+        self.blend = Blend(**parameters.get("blend", {}))
+        self.version = 0
+        self.events = 0
+        self.judged = 0
+        self.time = 0.0
+        self.hits = np.zeros(len(SOURCES) + 1, np.int64)
+        self.user_segment = np.full(0, -1, np.int16)
+        self.segment_sizes = np.zeros(self.segments.k, np.int64)
+        self.solved_at = 0.0
+        self.solved_centers = np.zeros((self.segments.k, 0))
+
+    def apply(self, lesson: Lesson) -> NDArray[np.int32]:
+        """Fold a lesson; return the indexes of the items it visited, each once."""
+        users = self.users.add(lesson.user_ids)
+        items = self.items.add(lesson.item_ids)
+        self._reserve()
+        self._move(users, lesson.user_segments)
+        visitors, visited = users[lesson.users], items[lesson.items]
+        if len(visited):
+            self.popularity.apply(visited, lesson.weights, lesson.times, lesson.user_segments[lesson.users])
+            self.visits.apply(visitors, visited, lesson.weights, lesson.times)
+            self.catalog.visit(self.visits, visitors, visited)
+            self.time = max(self.time, float(lesson.times.max()))
+        self._statistics(lesson)
+        self.events += lesson.events
+        self.judged += lesson.judged
+        self.hits += lesson.hits
+        return items
+
+    def _reserve(self) -> None:
+        """Give every model room for all items and users, so that kernels may index any model by any of them."""
+        self.popularity.reserve(len(self.items))
+        self.catalog.reserve(len(self.items))
+        self.visits.reserve(items=len(self.items), users=len(self.users))
+
+    def _move(self, users: NDArray[np.int32], segments: NDArray[np.int16]) -> None:
+        grown = len(self.users) - len(self.user_segment)
+        if grown > 0:
+            self.user_segment = np.concatenate(
+                [self.user_segment, np.full(max(grown, len(self.user_segment), 1024), -1, np.int16)]
+            )
+        moved = segments >= 0
+        before = self.user_segment[users[moved]]
+        np.add.at(self.segment_sizes, segments[moved], 1)
+        np.subtract.at(self.segment_sizes, before[before >= 0], 1)
+        self.user_segment[users[moved]] = segments[moved]
+
+    def _statistics(self, lesson: Lesson) -> None:
+        if len(lesson.segments):
+            delta = Delta.zeros(self.segments.k, lesson.sums.shape[1])
+            delta.counts[lesson.segments] = lesson.counts
+            delta.sums[lesson.segments] = lesson.sums
+            delta.sse[lesson.segments] = lesson.sse
+            self.segments.apply(delta)
+        if len(lesson.sample):
+            self.segments.apply_sample(lesson.sample)
+        if len(lesson.blend_segments):
+            self.blend.apply(BlendDelta(lesson.blend_segments, lesson.blend_events, lesson.gradient))
+
+    def change_catalog(self, change: CatalogChange) -> NDArray[np.int32]:
+        """Fold catalogue entries and deletions; return the indexes of their items."""
+        items = self.items.add(change.item_ids)
+        self._reserve()
+        gone = change.gone.astype(np.bool_)
+        self.catalog.forget(items[gone], change.offsets[gone])
+        starts = change.token_starts
+        self.catalog.apply(items[~gone], change.tokens, starts, change.available[~gone], change.offsets[~gone])
+        return items
+
+    def adopt(self, centers: NDArray[np.float64], generation: int, at: float) -> bool:
+        """Fold re-solved centers; False where they do not follow the generation at hand."""
+        if not self.segments.adopt(centers, generation):
+            return False
+        self.solved_at, self.solved_centers = at, self.segments.cluster_centers_.copy()
+        return True
+
+    def drift(self) -> NDArray[np.float64]:
+        """Give how far each center has moved since it was last solved: float64[segments]."""
+        moved: NDArray[np.float64] = np.sqrt(((self.segments.cluster_centers_ - self.solved_centers) ** 2).sum(axis=1))
+        return moved
+
+    def segment_of(self, vectors: NDArray[np.float32]) -> NDArray[np.int16]:
+        """Give each user vector its segment: -1 before the first solve, and for a user of whom nothing is known."""
+        found = self.segments.predict(vectors).astype(np.int16)
+        found[~vectors.any(axis=1)] = -1
+        return found
+
+    def hit_rate(self) -> dict[str, float]:
+        """Give the share of judged events whose item was among the first ten, for each source and the blend."""
+        return {
+            name: float(hits) / max(1, self.judged) for name, hits in zip((*SOURCES, "blend"), self.hits, strict=True)
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Give all arrays by name, for a snapshot; they are views: copy before the next fold."""
+        own = {
+            "counters": np.array([self.version, self.events, self.judged], np.int64),
+            "times": np.array([self.time, self.solved_at]),
+            "solved_centers": self.solved_centers,
+            "hits": self.hits.copy(),
+            "user_segment": self.user_segment[: len(self.users)].copy(),
+            "segment_sizes": self.segment_sizes.copy(),
+        }
+        return own | {
+            f"{part}.{name}": array for part in _PARTS for name, array in getattr(self, part).arrays().items()
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], **parameters: Mapping[str, Any]) -> Self:
+        """Build models from a snapshot's arrays and the same parameters."""
+        models = cls(**parameters)
+        models.version, models.events, models.judged = (int(number) for number in arrays["counters"])
+        models.time, models.solved_at = (float(number) for number in arrays["times"])
+        for name in ("hits", "user_segment", "segment_sizes", "solved_centers"):
+            setattr(models, name, arrays[name].copy())
+        for part in _PARTS:
+            own = {
+                name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")
+            }
+            extra = {"solve_self": False} if part == "segments" else {}
+            setattr(models, part, type(getattr(models, part)).from_arrays(own, **parameters.get(part, {}), **extra))
+        return models

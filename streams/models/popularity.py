@@ -1,0 +1,337 @@
+"""Popularity: decayed counts of every item, over all and per segment, with their best lists kept at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, column, kernel
+from streams.models.decay import exp2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Popularity"]
+
+FEWEST_ITEMS = 256
+DAY = 86400.0
+
+# A count below this says nothing any more. Forgetting it keeps every scaling by a power of two exact, in float32 too.
+LEAST = 2.0**-100
+
+# Visits an item of a segment is given at the overall rate before its own are believed.
+PRIOR = 10.0
+
+
+@kernel
+def _rise(top: Int32, counts: Array, item: int) -> None:
+    """Move an item whose count has grown to its place among the best; ties go to the lower index."""
+    count, last = counts[item], top[top.size - 1]
+    if count <= 0 or (last >= 0 and (counts[last] > count or (counts[last] == count and last < item))):
+        return
+    # Without an exit, so that it compiles to wide compares.
+    place = np.int32(-1)
+    for other in range(top.size):
+        place = max(place, np.int32(other) if top[other] == item else np.int32(-1))
+    place = place if place >= 0 else np.int32(top.size - 1)
+    while place > 0:
+        above = top[place - 1]
+        if above >= 0 and (counts[above] > count or (counts[above] == count and above < item)):
+            break
+        top[place] = above
+        place -= 1
+    top[place] = item
+
+
+@kernel
+def _fade(counts: Array, top: Int32, factor: float) -> None:
+    """Scale by a power of two; forget what is too small to matter, also among the best."""
+    for n in range(counts.size):
+        count = counts[n] * factor
+        counts[n] = count if count >= LEAST else 0.0
+    for place in range(top.size):
+        if top[place] >= 0 and counts[top[place]] == 0:
+            top[place] = -1
+
+
+@kernel
+def _steps(time: float, half_life: float, landmarks: Float64, which: int) -> float:
+    """Move a landmark to the last multiple of the half-life, if it is later; count the half-lives it moved by."""
+    landmark = np.floor(time / half_life) * half_life
+    if not landmark > landmarks[which]:
+        return 0.0
+    steps = np.floor((landmark - landmarks[which]) / half_life + 0.5)
+    landmarks[which] = landmark
+    return float(steps)
+
+
+@kernel
+def _weigh(weights: Float32, times: Float64, half_life: float, landmark: float, gains: Float64) -> None:
+    """Give every visit its weight as of the landmark; a loop of its own, which compiles to wide arithmetic."""
+    for n in range(times.size):
+        gains[n] = weights[n] * exp2((times[n] - landmark) / half_life)
+
+
+@kernel
+def _count(
+    items: Int32,
+    weights: Float32,
+    times: Float64,
+    segments: Int16,
+    half_lives: Float64,
+    landmarks: Float64,
+    short: Float64,
+    long: Float64,
+    by_segment: Float32,
+    totals: Float64,
+    first_seen: Float64,
+    top_short: Int32,
+    top_long: Int32,
+    top_segment: Int32,
+) -> bool:
+    """Count every visit, in order; tell whether any item was seen for the first time or earlier than known."""
+    newer = False
+    gains = np.empty((2, items.size))
+    begin = 0
+    while begin < items.size:
+        steps = _steps(times[begin], half_lives[0], landmarks, 0)
+        if steps > 0:
+            _fade(short, top_short, exp2(-steps))
+        steps = _steps(times[begin], half_lives[1], landmarks, 1)
+        if steps > 0:
+            _fade(long, top_long, exp2(-steps))
+            _fade(totals, top_long[:0], exp2(-steps))
+            for row in range(by_segment.shape[0]):
+                _fade(by_segment[row], top_segment[row], exp2(-steps))
+        until, limit = begin + 1, min(landmarks[0] + half_lives[0], landmarks[1] + half_lives[1])
+        while until < items.size and times[until] < limit:
+            until += 1
+        for which in range(2):
+            run = gains[which, begin:until]
+            _weigh(weights[begin:until], times[begin:until], half_lives[which], landmarks[which], run)
+        for n in range(begin, until):
+            item, segment, gain = items[n], segments[n], gains[1, n]
+            short[item] += gains[0, n]
+            _rise(top_short, short, item)
+            long[item] += gain
+            totals[-1] += gain
+            _rise(top_long, long, item)
+            if segment >= 0:
+                by_segment[segment, item] += np.float32(gain)
+                totals[segment] += gain
+                _rise(top_segment[segment], by_segment[segment], item)
+            if times[n] < first_seen[item]:
+                first_seen[item] = times[n]
+                newer = True
+        begin = until
+    return newer
+
+
+@kernel
+def _newest(first_seen: Float64, newest: Int32) -> None:
+    """Fill the list with the items seen first most lately; on a tie the higher index goes first."""
+    # From the last item back: indexes follow first appearance, so nearly all are turned away at once.
+    for item in range(first_seen.size - 1, -1, -1):
+        seen = first_seen[item]
+        place = newest.size
+        while place > 0 and seen < np.inf and (newest[place - 1] < 0 or first_seen[newest[place - 1]] < seen):
+            if place < newest.size:
+                newest[place] = newest[place - 1]
+            place -= 1
+        if place < newest.size:
+            newest[place] = item
+
+
+class Popularity:
+    """Decayed counts at a short and a long half-life, and per segment at the long one.
+
+    Forward decay (Cormode, Shkapenyuk, Srivastava & Xu, ICDE 2009): a visit at time ``t`` adds
+    ``w * 2**((t - landmark) / half_life)``, so nothing has to be touched while time passes, and the order of visits
+    does not matter. The landmark is the last whole multiple of the half-life; when it moves, counts are scaled by an
+    exact power of two, which keeps every order. So the best lists, kept by insertion at each visit, are always those
+    that a full sort would give.
+
+    Parameters
+    ----------
+    short, long : float
+        Half-lives in seconds.
+    segments : int
+        How many segments are counted.
+    top : int
+        Length of each best list.
+
+    Attributes
+    ----------
+    short, long : float64[I]
+        Counts as of ``landmark_short`` and ``landmark_long``; 0 where none.
+    by_segment : float32[segments, I]
+        Counts of each segment as of ``landmark_long``.
+    totals : float64[segments + 1]
+        Sums over all items of each segment and, last, of all visits, as of ``landmark_long``.
+    first_seen : float64[I]
+        Time of each item's earliest visit in seconds; infinity where none.
+    top_short, top_long : int32[top]
+        Items with the highest counts above 0, best first; ties: lower index first; -1 pads.
+    top_segment : int32[segments, top]
+        The same within each segment.
+
+    Examples
+    --------
+    >>> popularity = Popularity(short=60.0, top=3)
+    >>> popularity.apply([7, 8, 7], [1, 1, 1], [0.0, 60.0, 60.0], [-1, 0, 0])
+    >>> popularity.trending(60.0, 2)
+    (array([7, 8], dtype=int32), array([1.5, 1. ]))
+    """
+
+    def __init__(self, *, short: float = DAY, long: float = 30 * DAY, segments: int = 64, top: int = 64) -> None:
+        self._half_lives = np.array([short, long])
+        self._landmarks = np.full(2, -np.inf)
+        self._items = 0
+        self._newest: Int32 | None = None
+        self.short: Float64 = np.full(0, 0.0)
+        self.long: Float64 = np.full(0, 0.0)
+        self.by_segment: Float32 = np.full((segments, 0), 0, np.float32)
+        self.totals: Float64 = np.full(segments + 1, 0.0)
+        self.first_seen: Float64 = np.full(0, np.inf)
+        self.top_short: Int32 = np.full(top, -1, np.int32)
+        self.top_long: Int32 = np.full(top, -1, np.int32)
+        self.top_segment: Int32 = np.full((segments, top), -1, np.int32)
+        self.reserve(FEWEST_ITEMS)
+
+    @property
+    def landmark_short(self) -> float:
+        """Time of the counts in ``short``, in seconds; minus infinity before the first visit."""
+        return float(self._landmarks[0])
+
+    @property
+    def landmark_long(self) -> float:
+        """Time of the counts in ``long``, ``by_segment`` and ``totals``, in seconds."""
+        return float(self._landmarks[1])
+
+    def reserve(self, items: int) -> None:
+        """Make room for this many items, at least doubling what there is."""
+        if items > len(self.short):
+            size = max(items, 2 * len(self.short))
+            self.short = _longer(self.short, size, 0)
+            self.long = _longer(self.long, size, 0)
+            self.by_segment = _longer(self.by_segment, size, 0)
+            self.first_seen = _longer(self.first_seen, size, np.inf)
+
+    def apply(self, items: ArrayLike, weights: ArrayLike, times: ArrayLike, segments: ArrayLike) -> None:
+        """Learn visits, in order.
+
+        Parameters
+        ----------
+        items : int32[n]
+            Indexes.
+        weights : float32[n]
+            Above 0.
+        times : float64[n]
+            Seconds.
+        segments : int16[n]
+            Segment of the user; -1 for none.
+
+        Raises
+        ------
+        ValueError
+            If the columns differ in length or an index is out of range; nothing is learned then.
+        """
+        items, weights = column(items, np.int32), column(weights, np.float32)
+        times, segments = column(times, np.float64), column(segments, np.int16)
+        if not len(items) == len(weights) == len(times) == len(segments):
+            raise ValueError(
+                f"columns of {len(items)} items, {len(weights)} weights, {len(times)} times, {len(segments)} segments"
+            )
+        if not len(items):
+            return
+        if items.min() < 0 or segments.min() < -1 or segments.max() >= len(self.by_segment):
+            raise ValueError(f"a visit needs a known item and a segment below {len(self.by_segment)} or -1")
+        self._items = max(self._items, int(items.max()) + 1)
+        self.reserve(self._items)
+        if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state()):
+            self._newest = None
+
+    def count(self, item: int, now: float, which: Literal["short", "long"] = "short") -> float:
+        """Give an item's count decayed to ``now`` (seconds); 0 for an item without visits."""
+        counts, place = (self.short, 0) if which == "short" else (self.long, 1)
+        return float(counts[item] * self._to(now, place)) if 0 <= item < self._items else 0.0
+
+    def trending(self, now: float, n: int) -> tuple[Int32, Float64]:
+        """Give at most n items with the highest counts at the short half-life, and these counts decayed to ``now``."""
+        items = self.top_short[:n][self.top_short[:n] >= 0]
+        return items, self.short[items] * self._to(now, 0)
+
+    def newest(self, n: int) -> Int32:
+        """Give at most n items whose first visit is the latest; on a tie the higher index goes first."""
+        if self._newest is None or len(self._newest) < n:
+            self._newest = np.full(n, -1, np.int32)
+            _newest(self.first_seen[: self._items], self._newest)
+        return self._newest[:n][self._newest[:n] >= 0].copy()
+
+    def lift(self, segment: int, n: int) -> Int32:
+        """Give at most n of a segment's best items, those first that it visits more than others do (:meth:`lifts`)."""
+        items, lifts = self.lifts(segment)
+        return items[np.lexsort((items, -lifts))[:n]]
+
+    def lifts(self, segment: int) -> tuple[Int32, Float64]:
+        """Give a segment's best items, and by how much it visits each more often than all users do.
+
+        The lift is (observed + prior) / (expected + prior), with the count expected at the item's overall share: 1 for
+        an item the segment does not treat specially, and near 1 while there is little evidence (the gamma-Poisson
+        shrinkage of DuMouchel 1999).
+        """
+        items = self.top_segment[segment][self.top_segment[segment] >= 0]
+        expected = self.long[items] * (self.totals[segment] / max(self.totals[-1], LEAST))
+        return items, (self.by_segment[segment, items] + PRIOR) / (expected + PRIOR)
+
+    def arrays(self) -> dict[str, Array]:
+        """Copy the state, without spare room."""
+        state = dict(zip(STATE, self._state(), strict=True))
+        trimmed = {name: array[..., : self._items] if name in PER_ITEM else array for name, array in state.items()}
+        return {"landmarks": self._landmarks.copy()} | {name: array.copy() for name, array in trimmed.items()}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, Array],
+        *,
+        short: float = DAY,
+        long: float = 30 * DAY,
+        segments: int = 64,
+        top: int = 64,
+    ) -> Self:
+        """Restore what :meth:`arrays` gave, with the same parameters.
+
+        Raises
+        ------
+        ValueError
+            If ``segments`` or ``top`` are not those the arrays were made with.
+        """
+        popularity = cls(short=short, long=long, segments=segments, top=top)
+        popularity._items = len(arrays["short"])
+        popularity.reserve(popularity._items)
+        popularity._landmarks[:] = arrays["landmarks"]
+        for name, array in zip(STATE, popularity._state(), strict=True):
+            room = array[..., : popularity._items] if name in PER_ITEM else array
+            if room.shape != arrays[name].shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {room.shape}")
+            room[...] = arrays[name]
+        return popularity
+
+    def _state(self) -> tuple[Array, ...]:
+        return tuple(getattr(self, name) for name in STATE)
+
+    def _to(self, now: float, place: int) -> float:
+        return exp2((self._landmarks[place] - now) / self._half_lives[place])
+
+
+PER_ITEM = ("short", "long", "by_segment", "first_seen")
+STATE = ("short", "long", "by_segment", "totals", "first_seen", "top_short", "top_long", "top_segment")
+
+
+def _longer(array: Array, size: int, empty: float) -> Array:
+    """Copy into more room along the last axis; filled, so that the pages are the process's from the start."""
+    longer = np.full((*array.shape[:-1], size), empty, array.dtype)
+    longer[..., : array.shape[-1]] = array
+    return longer

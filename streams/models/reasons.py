@@ -1,0 +1,100 @@
+"""The reasons of a recommendation: which sources speak for it, how much, and because of which of the user's items."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.compile import lean
+from streams.models.content import resemblance
+from streams.models.paths import trace
+from streams.models.pool import FIRST_PART
+from streams.models.sources import CONTENT, COVISIT, NEIGHBORS, NEXT, PATH, REPEAT, SOURCES
+
+__all__ = ["BECAUSE", "REASONS", "Evidence", "because", "new_evidence", "share_out", "trace_back"]
+
+REASONS = 3
+BECAUSE = 2
+
+
+class Evidence(NamedTuple):
+    """Scratch: what the user's recent items contributed to the recommended ones.
+
+    ``ranks`` int32[I]: place of an item in the list, -1 outside; ``traced`` float64[size, 2, q]: to `neighbors` and `path`;
+    ``parts`` float64[q]: to the reason at hand.
+    """
+
+    ranks: NDArray[np.int32]
+    traced: NDArray[np.float64]
+    parts: NDArray[np.float64]
+
+
+def new_evidence(items: int, size: int, query_items: int) -> Evidence:
+    """Make scratch for lists of this size."""
+    return Evidence(np.full(items, -1, np.int32), np.zeros((size, 2, query_items)), np.zeros(query_items))
+
+
+@lean
+def share_out(weights: Any, features: Any, source: Any, share: Any) -> None:
+    """Name the strongest sources of one recommendation, int8[3] and float32[3]: their parts of its blend score.
+
+    Ties go to the source named first; a source without a part is no reason.
+    """
+    sources = weights.shape[0] // 2
+    total = 0.0
+    for s in range(sources):
+        part = np.float64(weights[s]) * features[s] + np.float64(weights[sources + s]) * features[sources + s]
+        total += part
+        if part <= share[-1]:
+            continue
+        at = share.shape[0] - 1
+        while at > 0 and part > share[at - 1]:
+            source[at], share[at] = source[at - 1], share[at - 1]
+            at -= 1
+        source[at], share[at] = s, part
+    for at in range(share.shape[0]):
+        share[at] = share[at] / total if total > 0.0 else 0.0
+
+
+@lean
+def trace_back(rings: Any, crowd: Any, now: float, decays: Any, items: Any, evidence: Any) -> None:
+    """Walk the neighbors' paths once more, for the recommended items only."""
+    evidence.traced[:] = 0.0
+    for rank in range(items.shape[0]):
+        evidence.ranks[items[rank]] = rank
+    trace(rings, crowd, now, decays, evidence.ranks, evidence.traced)
+    for rank in range(items.shape[0]):
+        evidence.ranks[items[rank]] = -1
+
+
+@lean
+def because(source: int, rank: int, item: int, row: int, recent: Any, pool: Any, shelves: Any, evidence: Any, found: Any) -> None:
+    """Name the recent items, int32[2], that contributed most to a source; of equals the newer one.
+
+    `repeat` names the item itself; popular, trending, segment and new come from nobody's history.
+    """
+    if source == REPEAT:
+        found[0] = item
+        return
+    asked = (pool.rows.shape[1] - FIRST_PART) // 2
+    for q in range(recent.size[0]):
+        part = 0.0
+        if source in (NEIGHBORS, PATH):
+            part = evidence.traced[rank, source, q]
+        elif source in (COVISIT, NEXT) and q < asked:
+            part = pool.rows[row, FIRST_PART + asked + q]
+            if source == COVISIT:
+                part += pool.rows[row, FIRST_PART + q]
+        elif source == CONTENT:
+            part = resemblance(shelves, item, recent.items[q])
+        evidence.parts[q] = part
+    for place in range(found.shape[0]):
+        best, at = 0.0, -1
+        for q in range(recent.size[0]):
+            if evidence.parts[q] > best:
+                best, at = evidence.parts[q], q
+        if at >= 0:
+            found[place] = recent.items[at]
+            evidence.parts[at] = 0.0

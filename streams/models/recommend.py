@@ -1,0 +1,365 @@
+"""The recommender: from histories and models to ranked lists with reasons, a batch of users in one compiled call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.candidates import Candidates, blend, choose, new_candidates, unite
+from streams.models.compile import column, lean
+from streams.models.content import look_alike, shelves
+from streams.models.covisits import count_covisits
+from streams.models.lists import COMMON, lists, put
+from streams.models.neighbors import EUCLIDEAN, MEASURES, PEARSON, Crowd, disperse, gather, nearest, new_crowd, weigh
+from streams.models.paths import Decays, halving, walk
+from streams.models.pool import Pool, drain, new_pool
+from streams.models.query import Query, Ranked
+from streams.models.reasons import BECAUSE, REASONS, Evidence, because, new_evidence, share_out, trace_back
+from streams.models.recent import Recent, new_recent, read_history
+from streams.models.rings import rings
+from streams.models.sources import CONTENT, FEATURES, NEIGHBORS, PATH
+from streams.models.top import index_of, score_of
+
+if TYPE_CHECKING:
+    from streams.models.catalog import Catalog
+    from streams.models.popularity import Popularity
+    from streams.models.visits import Visits
+
+__all__ = ["Learned", "Recommender"]
+
+DAY = 86400.0
+
+# The items shared with a visitor are the bits of one int64.
+MOST_QUERY_ITEMS = 62
+
+
+class Learned(Protocol):
+    """What the recommender reads of the models."""
+
+    visits: Visits
+    popularity: Popularity
+    catalog: Catalog
+
+
+class _Question(NamedTuple):
+    """A query as the kernels take it; shapes as in :class:`streams.models.query.Query`."""
+
+    users: NDArray[np.int32]
+    now: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    items: NDArray[np.int32]
+    times: NDArray[np.float64]
+    weights: NDArray[np.float32]
+    blocked: NDArray[np.uint8]
+    vectors: NDArray[np.float32]
+    blend: NDArray[np.float32]
+    population: int
+
+
+class _Options(NamedTuple):
+    """The recommender's parameters as the kernels take them."""
+
+    measure: int
+    judged: int
+    keep: int
+    query_half_life: float
+    repeat_half_life: float
+    path: Decays
+    covisit: NDArray[np.float64]
+    near: NDArray[np.float64]
+    dampings: NDArray[np.int64]
+
+
+class _Scratch(NamedTuple):
+    """Everything a user's scoring writes to, made once and grown with the models."""
+
+    pool: Pool
+    recent: Recent
+    crowd: Crowd
+    candidates: Candidates
+    evidence: Evidence
+    tokens: NDArray[np.int32]
+    found: NDArray[np.int32]
+
+
+class _Answer(NamedTuple):
+    """The arrays of a :class:`streams.models.query.Ranked`, the last two with room for every user's ``keep``."""
+
+    count: NDArray[np.int32]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    source: NDArray[np.int8]
+    share: NDArray[np.float32]
+    because: NDArray[np.int32]
+    neighbors: NDArray[np.int32]
+    similarity: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    candidates: NDArray[np.int32]
+    features: NDArray[np.float32]
+
+
+@lean
+def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any) -> None:
+    """Let every source that depends on the user score its items into the pool."""
+    pool, recent, crowd, me = scratch.pool, scratch.recent, scratch.crowd, np.int64(question.users[user])
+    read_history(question, user, options.repeat_half_life, recent, pool)
+    count_covisits(rings, me, recent, options.query_half_life, options.covisit, options.near, pool)
+    square = weigh(rings, recent, question.population, options.query_half_life, crowd)
+    gather(rings, me, recent, options.measure in (PEARSON, EUCLIDEAN), crowd)
+    nearest(recent, options.measure, square, crowd)
+    walk(rings, crowd, question.now[user], options.path, pool)
+    look_alike(shelves, recent, question.vectors[user], scratch.tokens, scratch.found, pool)
+
+
+@lean
+def _list(user: int, weights: Any, pool: Any, candidates: Any, answer: Any) -> None:
+    """Write the best candidates with their sources."""
+    members = candidates.size[0]
+    answer.count[user] = min(members, answer.items.shape[1])
+    for rank in range(answer.count[user]):
+        joined = candidates.order[0, rank]
+        item = index_of(joined)
+        answer.items[user, rank], answer.scores[user, rank] = item, score_of(joined)
+        features = candidates.features[candidates.member[pool.slots[item]]]
+        share_out(weights, features, answer.source[user, rank], answer.share[user, rank])
+
+
+@lean
+def _explain(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
+    """Write which of the user's items each reason comes from."""
+    items, traced = answer.items[user, : answer.count[user]], False
+    for rank in range(items.shape[0]):
+        row = np.int64(scratch.pool.slots[items[rank]])
+        for reason in range(answer.source.shape[2]):
+            source = answer.source[user, rank, reason]
+            if source < 0:
+                break
+            if not traced and source in (NEIGHBORS, PATH):
+                trace_back(rings, scratch.crowd, question.now[user], options.path, items, scratch.evidence)
+                traced = True
+            found = answer.because[user, rank, reason]
+            because(source, rank, items[rank], row, scratch.recent, scratch.pool, shelves, scratch.evidence, found)
+
+
+@lean
+def _keep(user: int, options: Any, pool: Any, candidates: Any, answer: Any) -> None:
+    """Write the candidates to learn from, in blend order: all that are judged, then the best of the others, up to ``keep``."""
+    members, spare = candidates.size[0], options.keep
+    for rank in range(members):
+        member = candidates.member[pool.slots[index_of(candidates.order[0, rank])]]
+        if rank < options.judged:
+            candidates.judged[member] = 1
+        spare -= candidates.judged[member]
+    end = answer.starts[user]
+    for rank in range(members):
+        item = index_of(candidates.order[0, rank])
+        member = candidates.member[pool.slots[item]]
+        if end - answer.starts[user] < options.keep and (candidates.judged[member] or spare > 0):
+            spare -= 1 - candidates.judged[member]
+            answer.candidates[end] = item
+            for feature in range(answer.features.shape[1]):
+                answer.features[end, feature] = candidates.features[member, feature]
+            end += 1
+    answer.starts[user + 1] = end
+
+
+@lean
+def _near(user: int, crowd: Any, answer: Any) -> None:
+    """Write the nearest users."""
+    for near in range(crowd.heap_size[0]):
+        joined = crowd.heap[0, near]
+        answer.neighbors[user, near], answer.similarity[user, near] = crowd.users[index_of(joined)], score_of(joined)
+
+
+@lean
+def _recommend(question: Any, lists: Any, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
+    """Answer every user, leaving the scratch as empty as it was."""
+    pool, candidates = scratch.pool, scratch.candidates
+    for user in range(question.users.shape[0]):
+        _ask(question, user, rings, shelves, options, scratch)
+        candidates.sizes[:] = 0
+        for row in range(COMMON_LISTS):
+            put(lists, row, shelves.available, pool, candidates)
+        if lists.segment[user] >= 0:
+            put(lists, lists.segment[user], shelves.available, pool, candidates)
+        choose(rings, question.population, options.dampings, shelves.available, pool, candidates)
+        unite(pool, options.judged, candidates)
+        blend(question.blend[user], pool, candidates)
+        _list(user, question.blend[user], pool, candidates, answer)
+        _explain(question, user, rings, shelves, options, scratch, answer)
+        _keep(user, options, pool, candidates, answer)
+        _near(user, scratch.crowd, answer)
+        for member in range(candidates.size[0]):
+            candidates.member[candidates.rows[member]] = -1
+        drain(pool)
+        disperse(scratch.crowd)
+
+
+COMMON_LISTS = len(COMMON)
+
+
+class Recommender:
+    """Ranks items for users by all sources at once, and says why.
+
+    Scoring takes no lock of the interpreter and allocates nothing per user. The scratch is the object's own: one call at a
+    time, so one object per thread. Same input, same bytes.
+
+    Parameters
+    ----------
+    size : int
+        Items recommended.
+    per_source : int
+        Candidates each source may name.
+    keep, judged : int
+        Candidates returned to learn from: those of rank ``judged`` or better in any source or in the blend, then the best others.
+    neighbors : int
+        K, nearest users.
+    query_items, covisit_items, content_items : int
+        How many of the user's recent distinct items ask for neighbors, for co-visits and for content.
+    window : int
+        Visits looked at before and after a co-visit.
+    measure : str
+        One of ``cosine``, ``pearson``, ``euclidean``, ``jaccard``.
+    query_half_life, repeat_half_life, path_half_life, new_half_life : float
+        Seconds: of a recent item's age, of a repeated visit, of a neighbor's visit, of an item's novelty.
+    recent_half, covisit_half, apart_half : float
+        Places: among the recent items for `path` and for co-visits, and between visits in a neighbor's path.
+    covisit_damping, next_damping : float
+        Exponents of the item's visits by which co-visits are divided: 0 favours popular items, 0.5 is the cosine.
+    content_budget : int
+        Items compared for content.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 10,
+        per_source: int = 50,
+        keep: int = 128,
+        judged: int = 10,
+        neighbors: int = 50,
+        query_items: int = 10,
+        covisit_items: int = 5,
+        content_items: int = 3,
+        window: int = 5,
+        measure: str = "cosine",
+        query_half_life: float = 7 * DAY,
+        repeat_half_life: float = 30 * DAY,
+        path_half_life: float = 14 * DAY,
+        new_half_life: float = 7 * DAY,
+        recent_half: float = 1.0,
+        covisit_half: float = 1.0,
+        apart_half: float = 1.0,
+        covisit_damping: float = 0.5,
+        next_damping: float = 0.0,
+        content_budget: int = 128,
+    ) -> None:
+        if measure not in MEASURES:
+            raise ValueError(f"measure {measure!r} is not one of {', '.join(MEASURES)}")
+        counts = {"size": size, "per_source": per_source, "keep": keep, "judged": judged, "neighbors": neighbors}
+        counts |= {"query_items": query_items, "covisit_items": covisit_items, "content_items": content_items, "window": window}
+        halves = {"query_half_life": query_half_life, "repeat_half_life": repeat_half_life, "path_half_life": path_half_life}
+        halves |= {"new_half_life": new_half_life, "recent_half": recent_half, "covisit_half": covisit_half, "apart_half": apart_half}
+        for name, value in (counts | halves).items():
+            if not value > 0:
+                raise ValueError(f"{name} is {value}, not above 0")
+        for damping in (covisit_damping, next_damping):
+            if damping not in {0.0, 0.25, 0.5, 0.75, 1.0}:
+                raise ValueError(f"a damping is {damping}, not a quarter from 0 to 1")
+        if query_items > MOST_QUERY_ITEMS:
+            raise ValueError(f"query_items is {query_items}, above {MOST_QUERY_ITEMS}")
+        self._size, self._per_source, self._neighbors = size, per_source, neighbors
+        self._query_items, self._content_items = query_items, content_items
+        self._recent_half, self._apart_half, self._path_half_life = recent_half, apart_half, float(path_half_life)
+        self._new_half_life = new_half_life
+        self._measure, self._judged, self._keep, self._budget = MEASURES.index(measure), judged, keep, content_budget
+        self._query_half_life, self._repeat_half_life = float(query_half_life), float(repeat_half_life)
+        self._covisit = halving(min(covisit_items, query_items), covisit_half)
+        self._near = 1.0 / np.maximum(np.arange(window + 1.0), 1.0)
+        self._dampings = np.array([covisit_damping * 4, next_damping * 4], np.int64)
+        self._scratch: _Scratch | None = None
+        self._shape: tuple[int, ...] = ()
+        self._history = 256
+
+    def recommend(self, models: Learned, query: Query, vectors: Any, segments: Any, weights: Any) -> Ranked:
+        """Rank items for every user of the query.
+
+        Parameters
+        ----------
+        models : Learned
+            Read, never written.
+        query : Query
+            n users and their histories.
+        vectors : float32[n, D]
+            Interest vectors, of length 1 or 0.
+        segments : int16[n]
+            Segments, -1 for none.
+        weights : float32[n, F]
+            Blend weights, none negative.
+
+        Returns
+        -------
+        Ranked
+            Arrays of its own.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit.
+        """
+        n, walked, stock = len(query), rings(models.visits), shelves(models.catalog)
+        question = self._question(query, vectors, weights, int(np.count_nonzero(walked.user_count)))
+        listed = lists(models.popularity, column(segments, np.int16), self._new_half_life)
+        if not len(listed.segment) == len(question.vectors) == len(question.blend) == n:
+            raise ValueError(f"{n} users, {len(listed.segment)} segments, {len(question.vectors)} vectors, {len(question.blend)} weights")
+        items = max(len(walked.item_count), len(stock.available), len(stock.content), len(models.popularity.long))
+        # Rounded up, so that a longer history seldom makes new scratch.
+        self._history = max(self._history, 1 << int(np.diff(question.starts).max(initial=0)).bit_length())
+        widths = stock.item_tokens.shape[1], listed.items.shape[1]
+        scratch = self._grow((items, self._history, *walked.item_users.shape[1:], *walked.user_items.shape, *widths))
+        answer = self._answer(n)
+        _recommend(question, listed, walked, stock, self._options(walked.user_items.shape[1]), scratch, answer)
+        kept = answer.starts[-1]
+        return Ranked(*answer[:-2], answer.candidates[:kept], answer.features[:kept])
+
+    @staticmethod
+    def _question(query: Query, vectors: Any, weights: Any, population: int) -> _Question:
+        users, now, starts = column(query.users, np.int32), column(query.now, np.float64), column(query.starts, np.int64)
+        history = column(query.items, np.int32), column(query.times, np.float64), column(query.weights, np.float32)
+        given = column(query.blocked, np.uint8), column(vectors, np.float32), column(weights, np.float32)
+        return _Question(users, now, starts, *history, *given, population)
+
+    def _options(self, length: int) -> _Options:
+        path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)
+        counts = self._measure, self._judged, self._keep
+        return _Options(*counts, self._query_half_life, self._repeat_half_life, path, self._covisit, self._near, self._dampings)
+
+    def _grow(self, shape: tuple[int, ...]) -> _Scratch:
+        if self._scratch is None or shape != self._shape:
+            items, history, visitors, users, length, tokens, top = shape
+            asked, window = len(self._covisit), len(self._near) - 1
+            touched = asked * visitors * 2 * window + self._neighbors * length + self._budget + 4 * top + history
+            pool = new_pool(items, touched, 2 * asked)
+            crowd = new_crowd(users, self._query_items * visitors, self._query_items, self._neighbors)
+            evidence = new_evidence(items, self._size, self._query_items)
+            candidates = new_candidates(len(pool.items), self._per_source)
+            recent = new_recent(self._query_items)
+            alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
+            self._scratch = _Scratch(pool, recent, crowd, candidates, evidence, *alike)
+            self._shape = shape
+        return self._scratch
+
+    def _answer(self, n: int) -> _Answer:
+        ranked = np.zeros(n, np.int32), np.full((n, self._size), -1, np.int32), np.zeros((n, self._size), np.float32)
+        shape = n, self._size, REASONS
+        reasons = np.full(shape, -1, np.int8), np.zeros(shape, np.float32), np.full((*shape, BECAUSE), -1, np.int32)
+        near = np.full((n, self._neighbors), -1, np.int32), np.zeros((n, self._neighbors), np.float32)
+        kept = np.empty(n * self._keep, np.int32), np.empty((n * self._keep, FEATURES), np.float32)
+        return _Answer(*ranked, *reasons, *near, np.zeros(n + 1, np.int64), *kept)

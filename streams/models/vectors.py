@@ -1,0 +1,174 @@
+"""The catalogue's kernels: hashed vectors of tokens and items, posting rings, and users' interests."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.compile import kernel
+from streams.models.decay import weight
+
+__all__ = ["enter", "mean_interest", "visit"]
+
+# Dimensions that a hash touches, half up and half down on average: a clash of two tokens is then never total.
+SPREAD = 4
+
+# A word or a price band says less of an item than its brand, category or tags.
+MINOR = 0.5
+
+# What an item keeps of its context at each visit: it follows what it is visited with lately and never outgrows float32.
+KEPT = 1.0 - 1.0 / 512.0
+
+# splitmix64 (Steele, Lea, Flood 2014) and 64-bit FNV-1a.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
+BASIS = np.uint64(0xCBF29CE484222325)
+PRIME = np.uint64(0x100000001B3)
+A, B, C, TOP = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(63)
+
+PRICE, WORD = ord("p"), ord("w")
+
+
+@kernel
+def _spread(state: Any, amount: float, vector: Any) -> None:
+    """Add a hash's random vector: the amount, up or down, at a few places."""
+    size = np.uint64(vector.shape[0])
+    for _ in range(SPREAD):
+        state += GOLDEN
+        mixed = (state ^ (state >> A)) * FIRST
+        mixed = (mixed ^ (mixed >> B)) * SECOND
+        mixed ^= mixed >> C
+        vector[np.int64((mixed >> np.uint64(1)) % size)] += amount if mixed >> TOP == np.uint64(0) else -amount
+
+
+@kernel
+def _post(item: int, tokens: Any, postings: Any, posting_count: Any) -> None:
+    """Put an item under its tokens, where it is not yet."""
+    for t in range(tokens.shape[0]):
+        token = tokens[t]
+        if token < 0:
+            return
+        there = False
+        for place in range(postings.shape[1]):  # without an early exit, so that it compiles to wide compares
+            there |= postings[token, place] == item
+        if not there:
+            postings[token, posting_count[token] % postings.shape[1]] = item
+            posting_count[token] += 1
+
+
+@kernel
+def enter(
+    items: NDArray[np.int32],
+    tokens: NDArray[np.int32],
+    blob: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    now_available: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    offset: NDArray[np.int64],
+    known: NDArray[np.uint8],
+    available: NDArray[np.uint8],
+    item_tokens: NDArray[np.int32],
+    content: NDArray[np.float32],
+    postings: NDArray[np.int32],
+    posting_count: NDArray[np.int64],
+) -> None:
+    """Write entries over older ones: tokens, content, availability; and put what is available under its tokens."""
+    for n in range(items.shape[0]):
+        item = items[n]
+        if offsets[n] <= offset[item]:
+            continue
+        offset[item], known[item], available[item] = offsets[n], 1, now_available[n]
+        item_tokens[item] = -1
+        content[item] = 0
+        for t in range(min(starts[n + 1] - starts[n], item_tokens.shape[1])):
+            token = starts[n] + t
+            first = ends[token - 1] if token > 0 else 0
+            item_tokens[item, t] = tokens[token]
+            state = BASIS
+            for byte in range(first, ends[token]):
+                state = (state ^ np.uint64(blob[byte])) * PRIME
+            minor = ends[token] > first and (blob[first] == WORD or blob[first] == PRICE)
+            _spread(state, MINOR if minor else 1.0, content[item])
+        if available[item]:
+            _post(item, item_tokens[item], postings, posting_count)
+
+
+@kernel
+def visit(
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    recent: NDArray[np.int32],
+    visited: NDArray[np.int64],
+    context: NDArray[np.float32],
+    item_tokens: NDArray[np.int32],
+    postings: NDArray[np.int32],
+    posting_count: NDArray[np.int64],
+) -> None:
+    """Exchange index vectors between each visited item and the user's last ones, and put it under its tokens."""
+    kept = recent.shape[1]
+    for n in range(items.shape[0]):
+        item, last = items[n], recent[users[n]]
+        if last[0] == item:
+            continue
+        for d in range(context.shape[1]):
+            context[item, d] *= KEPT
+        visited[item] += 1
+        mine = 1.0 / math.sqrt(visited[item])
+        there = kept - 1
+        for place in range(kept):
+            other = last[place]
+            if other == item:
+                there = place
+            elif other >= 0:
+                _spread(np.uint64(other), 1.0 / math.sqrt(visited[other]) / (place + 1), context[item])
+                _spread(np.uint64(item), mine / (place + 1), context[other])
+        for place in range(there, 0, -1):
+            last[place] = last[place - 1]
+        last[0] = item
+        _post(item, item_tokens[item], postings, posting_count)
+
+
+@kernel
+def _inverse_length(vector: Any) -> float:
+    square = 0.0
+    for d in range(vector.shape[0]):
+        square += vector[d] * vector[d]
+    # Content and context that cancel leave rounding errors, no direction.
+    return 1.0 / math.sqrt(square) if square > 1e-9 else 0.0
+
+
+@kernel
+def mean_interest(
+    now: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    items: NDArray[np.int32],
+    times: NDArray[np.float64],
+    weights: NDArray[np.float32],
+    half_life: float,
+    content: NDArray[np.float32],
+    context: NDArray[np.float32],
+    found: NDArray[np.float32],
+) -> None:
+    """Add up each user's items, decayed, each as unit content plus unit context made unit; then make the sum unit."""
+    dimensions = content.shape[1]
+    one, total = np.empty(dimensions), np.empty(dimensions)
+    for n in range(now.shape[0]):
+        total[:] = 0.0
+        for entry in range(starts[n], starts[n + 1]):
+            item = items[entry]
+            if item < 0 or item >= content.shape[0]:
+                continue
+            a, b = _inverse_length(content[item]), _inverse_length(context[item])
+            for d in range(dimensions):
+                one[d] = a * content[item, d] + b * context[item, d]
+            share = weights[entry] * weight(now[n] - times[entry], half_life) * _inverse_length(one)
+            for d in range(dimensions):
+                total[d] += share * one[d]
+        length = _inverse_length(total)
+        for d in range(dimensions):
+            found[n, d] = length * total[d]

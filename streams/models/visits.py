@@ -1,0 +1,197 @@
+"""Who visited what: two sets of rings that point at each other, the memory of every neighborhood model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int32, Int64, column, kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Visits", "held"]
+
+FEWEST_ROWS = 256
+
+
+@kernel
+def held(user_count: Int64, user: int, position: int, length: int) -> bool:
+    """Tell whether the user's ring still holds the visit at this position (at ``position % length``); never at -1."""
+    return bool(max(user_count[user] - length, 0) <= position < user_count[user])
+
+
+@kernel
+def _visit(
+    users: Int32,
+    items: Int32,
+    weights: Float32,
+    times: Float64,
+    item_users: Int32,
+    item_positions: Int32,
+    item_count: Int64,
+    user_items: Int32,
+    user_weights: Float32,
+    user_times: Float64,
+    user_count: Int64,
+) -> None:
+    """Write every visit, in order, into its item's and its user's ring."""
+    visitors, length = item_users.shape[1], user_items.shape[1]
+    for n in range(users.size):
+        user, item = users[n], items[n]
+        position = user_count[user]
+        user_count[user] = position + 1
+        cell = position % length
+        user_items[user, cell] = item
+        user_weights[user, cell] = weights[n]
+        user_times[user, cell] = times[n]
+        cell = item_count[item] % visitors
+        item_count[item] += 1
+        item_users[item, cell] = user
+        item_positions[item, cell] = position
+
+
+class Visits:
+    """The last visitors of every item and the last items of every user.
+
+    The index of VMIS-kNN (Kersbergen, Sprangers & Schelter, "Serenade", SIGMOD 2022) made incremental: a visit costs
+    two ring writes, and nothing is ever searched or moved. A cell of an item's ring is valid only while the ring
+    of its user still holds that position: see :func:`held`.
+
+    Parameters
+    ----------
+    visitors : int
+        M, visits kept per item.
+    length : int
+        L, visits kept per user.
+
+    Attributes
+    ----------
+    item_users : int32[I, M]
+        Users of an item's last visits; visit number ``c`` of the item is at ``c % M``; -1 where empty.
+    item_positions : int32[I, M]
+        Which of that user's visits it was, counted from 0; -1 where empty.
+    item_count : int64[I]
+        Visits of the item ever.
+    user_items : int32[U, L]
+        Items of a user's last visits; position ``p`` is at ``p % L``; -1 where empty.
+    user_weights : float32[U, L]
+        Their weights.
+    user_times : float64[U, L]
+        Their times in seconds.
+    user_count : int64[U]
+        Visits of the user ever, so the user's next position.
+
+    Examples
+    --------
+    >>> visits = Visits(visitors=2, length=2)
+    >>> visits.apply([0, 1, 1], [5, 5, 5], [1, 1, 3], [10, 20, 30])
+    >>> visits.item_users[5], visits.item_positions[5], int(visits.item_count[5])
+    (array([1, 1], dtype=int32), array([1, 0], dtype=int32), 3)
+    """
+
+    def __init__(self, *, visitors: int = 256, length: int = 64) -> None:
+        self.visitors = visitors
+        self.length = length
+        self._users = self._items = 0
+        self.item_users: Int32 = np.full((0, visitors), -1, np.int32)
+        self.item_positions: Int32 = np.full((0, visitors), -1, np.int32)
+        self.item_count: Int64 = np.full(0, 0, np.int64)
+        self.user_items: Int32 = np.full((0, length), -1, np.int32)
+        self.user_weights: Float32 = np.full((0, length), 0, np.float32)
+        self.user_times: Float64 = np.full((0, length), 0, np.float64)
+        self.user_count: Int64 = np.full(0, 0, np.int64)
+        self.reserve(FEWEST_ROWS, FEWEST_ROWS)
+
+    def reserve(self, users: int, items: int) -> None:
+        """Make room for this many users and items, at least doubling what there is."""
+        if items > len(self.item_count):
+            self.item_users = _more_rows(self.item_users, items, -1)
+            self.item_positions = _more_rows(self.item_positions, items, -1)
+            self.item_count = _more_rows(self.item_count, items, 0)
+        if users > len(self.user_count):
+            self.user_items = _more_rows(self.user_items, users, -1)
+            self.user_weights = _more_rows(self.user_weights, users, 0)
+            self.user_times = _more_rows(self.user_times, users, 0)
+            self.user_count = _more_rows(self.user_count, users, 0)
+
+    def apply(self, users: ArrayLike, items: ArrayLike, weights: ArrayLike, times: ArrayLike) -> None:
+        """Learn visits, in order.
+
+        Parameters
+        ----------
+        users, items : int32[n]
+            Indexes.
+        weights : float32[n]
+            How much each visit says.
+        times : float64[n]
+            Seconds.
+
+        Raises
+        ------
+        ValueError
+            If the columns differ in length or an index is negative; nothing is learned then.
+        """
+        users, items = column(users, np.int32), column(items, np.int32)
+        weights, times = column(weights, np.float32), column(times, np.float64)
+        if not len(users) == len(items) == len(weights) == len(times):
+            raise ValueError(
+                f"columns of {len(users)} users, {len(items)} items, {len(weights)} weights, {len(times)} times"
+            )
+        if not len(users):
+            return
+        if users.min() < 0 or items.min() < 0:
+            raise ValueError("a visit needs a known user and a known item, not -1")
+        self._users, self._items = max(self._users, int(users.max()) + 1), max(self._items, int(items.max()) + 1)
+        self.reserve(self._users, self._items)
+        _visit(users, items, weights, times, *self._rings())
+
+    def arrays(self) -> dict[str, Array]:
+        """Copy the state: the rings' lengths, counts per row, and the cells in use of all rows, one after another."""
+        counts = {
+            "item_count": self.item_count[: self._items].copy(),
+            "user_count": self.user_count[: self._users].copy(),
+        }
+        lengths = {"lengths": np.array([self.visitors, self.length])}
+        return lengths | counts | {name: rows[used] for name, rows, used in self._cells(**counts)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], *, visitors: int = 256, length: int = 64) -> Self:
+        """Restore what :meth:`arrays` gave.
+
+        Raises
+        ------
+        ValueError
+            If ``visitors`` or ``length`` are not those the arrays were made with.
+        """
+        if arrays["lengths"].tolist() != [visitors, length]:
+            raise ValueError(f"rings of {arrays['lengths']} visitors and length, not of {visitors} and {length}")
+        visits = cls(visitors=visitors, length=length)
+        visits._users, visits._items = len(arrays["user_count"]), len(arrays["item_count"])
+        visits.reserve(visits._users, visits._items)
+        visits.item_count[: visits._items] = arrays["item_count"]
+        visits.user_count[: visits._users] = arrays["user_count"]
+        for name, rows, used in visits._cells(arrays["item_count"], arrays["user_count"]):
+            rows[used] = arrays[name]
+        return visits
+
+    def _cells(self, item_count: Int64, user_count: Int64) -> Iterator[tuple[str, Array, Array]]:
+        """Give each ring array's name, its rows and which of their cells are in use."""
+        used = np.arange(self.visitors) < item_count[:, None]
+        for name in ("item_users", "item_positions"):
+            yield name, getattr(self, name)[: self._items], used
+        used = np.arange(self.length) < user_count[:, None]
+        for name in ("user_items", "user_weights", "user_times"):
+            yield name, getattr(self, name)[: self._users], used
+
+    def _rings(self) -> tuple[Array, ...]:
+        items = self.item_users, self.item_positions, self.item_count
+        return *items, self.user_items, self.user_weights, self.user_times, self.user_count
+
+
+def _more_rows(array: Array, rows: int, empty: float) -> Array:
+    """Copy into at least twice the rows; filled, so that the pages are the process's from the start."""
+    more = np.full((max(rows, 2 * len(array)), *array.shape[1:]), empty, array.dtype)
+    more[: len(array)] = array
+    return more

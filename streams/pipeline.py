@@ -1,0 +1,115 @@
+"""One micro-batch, top to bottom: decode, observe, recommend, and the lesson of what it taught. It knows no Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from state.profiles import Write
+from streams.answer import Messages, SegmentChange
+from streams.decode import Batch, DeadLetter, Rekeyed, decode_batch
+from streams.items import ItemNumbers
+from streams.learned import Teacher
+from streams.lessons import lesson_of
+from streams.metrics import Metrics
+from streams.models.models import Models
+from streams.observe import Observed, Observer
+from streams.profiles import Profiles, Reads
+from streams.records import Kind, Record, encode, encode_lesson
+from streams.scoring import Scored, Scorer
+from streams.settings import Settings
+
+__all__ = ["Answer", "Pipeline"]
+
+
+@dataclass(slots=True)
+class Answer:
+    """All that a micro-batch sends out: to Kafka first, then to Redis (rule 5)."""
+
+    recommendations: list[tuple[bytes, bytes]] = field(default_factory=list)
+    segments: list[SegmentChange] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    rekeyed: list[Rekeyed] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    writes: dict[int, list[Write]] = field(default_factory=dict)
+    ends: Mapping[int, int] = field(default_factory=dict)
+    received: list[float] = field(default_factory=list)
+    users: Collection[str] = ()
+    events: int = 0
+
+
+class Pipeline:
+    """Turns a batch of messages into an answer; the same object serves the worker, the demo, an evaluation and tests."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        teacher: Teacher,
+        reads: Reads,
+        metrics: Metrics,
+        executor: Executor | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.models = models
+        self.teacher = teacher
+        self.items = ItemNumbers()
+        self.profiles = Profiles(reads, settings, self.items)
+        self.scorer = Scorer(settings, models, self.profiles.histories, self.items)
+        # Folding and scoring exclude each other: scoring reads the arrays in a thread without the GIL.
+        self.lock = asyncio.Lock()
+        self.observer = Observer(settings, teacher, self.items, self.scorer.labels)
+        self._messages = Messages()
+        self.segment_names: Mapping[int, str] = {}
+        self._metrics = metrics
+        self._executor = executor
+        self._clock = clock
+
+    async def prepare(self, batch: Batch, partitions: int) -> Answer:
+        """Carry a micro-batch through all stages up to, not including, publishing; ``partitions`` is the topic's count."""
+        with self._metrics.stage("decode"):
+            decoded = decode_batch(batch, self.settings, partitions, self.profiles)
+        homes = decoded.homes()
+        profiles = await self.profiles.get(homes)
+        async with self.lock:
+            with self._metrics.stage("observe"):
+                observed = self.observer.observe(batch, decoded, profiles)
+            with self._metrics.stage("recommend"):
+                scored = await asyncio.get_running_loop().run_in_executor(self._executor, self.scorer.score, observed)
+        with self._metrics.stage("encode"):
+            answer = Answer(
+                dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events
+            )
+            answer.records = self.teach(observed, scored)
+            self._recommend(answer, observed, scored)
+        return answer
+
+    def teach(self, observed: Observed, scored: Scored) -> list[bytes]:
+        """Make the record of each partition's lesson."""
+        records = []
+        for partition, teaching in observed.teachings.items():
+            body = encode_lesson(lesson_of(partition, teaching, scored, self.items))
+            record = Record(Kind.LESSON, self.teacher.writer, partition, teaching.start, teaching.end, body)
+            self.teacher.send(partition, teaching.start, teaching.end)
+            records.append(encode(record))
+        return records
+
+    def _recommend(self, answer: Answer, observed: Observed, scored: Scored) -> None:
+        now = self._clock()
+        answer.writes = {partition: [] for partition in answer.ends}
+        for row, profile in enumerate(observed.profiles.values()):
+            partition, trigger = observed.triggers[profile.user_id]
+            change = self._messages.segment(profile, scored.segments[row], trigger.event.time, self.segment_names)
+            if change:
+                answer.segments.append(change)
+            profile.updated_at = now
+            profile.neighbors = scored.neighbors[row]
+            profile.recommendations = self._messages.recommendation(profile, partition, trigger, scored, row, now)
+            answer.recommendations.append((profile.user_id.encode(), profile.recommendations))
+            answer.received.append(trigger.received)
+            # Taken now: the next batch changes the profile before this one is written.
+            answer.writes[partition].append(profile.write(partition))

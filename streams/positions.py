@@ -1,0 +1,72 @@
+"""Where this worker stands in the partitions it reads, and where it goes on (rules 2, 5, 6 and 8), without any I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from state.store import Applied
+from streams.failures import Refusal, Transient
+from streams.learned import Teacher
+
+__all__ = ["Positions", "RedisLost"]
+
+log = logging.getLogger(__name__)
+
+
+class RedisLost(Transient):
+    """Redis came back with less than it had acknowledged (rule 6)."""
+
+
+class Positions:
+    """The next offset to read of every partition of this worker, and the offset that Redis is known to have applied."""
+
+    def __init__(self, topic: str, teacher: Teacher) -> None:
+        self._topic = topic
+        self._teacher = teacher
+        self.next: dict[int, int] = {}
+        self.applied: dict[int, int | None] = {}
+
+    def resume(self, partition: int, applied: int | None, begin: int, end: int) -> int:
+        """Rule 2: take up a partition whose offsets run from ``begin`` to ``end``, of which Redis has ``applied``."""
+        taught = self._teacher.taught.ends.get(partition)
+        if max(applied or 0, taught or 0) > end:
+            raise Refusal(
+                f"{self._topic}[{partition}] ends at {end}, but events up to {max(applied or 0, taught or 0)} were applied: "
+                "the topic was recreated.",
+                fix="upwell reset",
+            )
+        at = self._teacher.resume(partition, applied)
+        if at is not None and at < begin:
+            log.warning(
+                "%s[%d]: events %d to %d were deleted before they were applied", self._topic, partition, at, begin
+            )
+        self.next[partition] = begin if at is None else max(at, begin)
+        self.applied[partition] = applied
+        return self.next[partition]
+
+    def release(self, partition: int) -> None:
+        """Forget a partition that went to another worker."""
+        self.next.pop(partition, None)
+        self.applied.pop(partition, None)
+        self._teacher.release(partition)
+
+    def begins(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Give where a batch of these partitions begins."""
+        return {partition: self.next[partition] for partition in partitions}
+
+    def read(self, ends: Mapping[int, int]) -> None:
+        """Note that a batch was read up to these ends."""
+        self.next.update(ends)
+
+    def goals(self, ends: Mapping[int, int]) -> dict[int, Applied]:
+        """Say how far a commit brings each partition, and from where at least Redis must have it (rule 6)."""
+        return {partition: Applied(self.applied[partition], end) for partition, end in ends.items()}
+
+    def committed(self, goals: Mapping[int, Applied], before: Mapping[int, int | None]) -> None:
+        """Take Redis' word for what it had before a commit: less than it had acknowledged means that it lost writes."""
+        for partition, goal in goals.items():
+            stored, expected = before[partition], goal.expected
+            if expected is not None and (stored is None or stored < expected):
+                raise RedisLost(f"Redis has offset {stored} of partition {partition}, it had acknowledged {expected}")
+            self.applied[partition] = max(stored or 0, goal.end)

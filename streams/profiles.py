@@ -1,0 +1,109 @@
+"""The users being served: their profiles, read from Redis on first use and kept in a bounded cache."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+
+from state.profiles import Profile, entries
+from streams.items import ItemNumbers
+from streams.models.histories import Histories
+from streams.settings import Settings
+
+__all__ = ["Profiles", "Reads"]
+
+
+class Reads(Protocol):
+    """Where profiles are read from: Redis, or memory in an evaluation."""
+
+    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
+        """Read the profiles of these users, None for a user without one."""
+        ...
+
+
+class Profiles:
+    """A least-recently-used cache of profiles, each with a slot in the compiled histories."""
+
+    def __init__(self, reads: Reads, settings: Settings, items: ItemNumbers) -> None:
+        self._reads = reads
+        self._settings = settings
+        self._limit = settings.intake.cached_users
+        self._items = items
+        self._cache: OrderedDict[str, Profile] = OrderedDict()
+        self._free: list[int] = []
+        self._slots = 0
+        self._held: list[Collection[str]] = []
+        self.histories = Histories(
+            slots=self._limit + 2 * settings.intake.batch_events, length=100, keep=settings.models.keep
+        )
+
+    def __len__(self) -> int:
+        """Count the cached profiles."""
+        return len(self._cache)
+
+    async def get(self, homes: Mapping[str, int]) -> dict[str, Profile]:
+        """Give the profiles of these users (user id → partition), reading those not cached in one round trip.
+
+        They stay cached until ``let_go`` is called with the same mapping.
+        """
+        self._held.append(homes)
+        missing = [user_id for user_id in homes if user_id not in self._cache]
+        if missing:
+            for user_id, profile in zip(missing, await self._reads.load(missing), strict=True):
+                self._admit(profile or Profile(user_id=user_id, partition=homes[user_id]), homes[user_id])
+        found = {}
+        for user_id in homes:
+            found[user_id] = self._cache[user_id]
+            self._cache.move_to_end(user_id)
+        self._trim()
+        return found
+
+    def __contains__(self, user_id: object) -> bool:
+        """Tell whether a user is cached, which proves that events of the user are read from the right partition."""
+        return user_id in self._cache
+
+    def _admit(self, profile: Profile, partition: int) -> None:
+        profile.partition = partition
+        profile.slot = self._free.pop() if self._free else self._slots
+        self._slots = max(self._slots, profile.slot + 1)
+        self._cache[profile.user_id] = profile
+        history = entries(profile.history)
+        latest = profile.updated_at + self._settings.intake.future_skew_s
+        weights = self._settings.weights
+        self.histories.load(
+            profile.slot,
+            np.array([self._items.number(item_id) for item_id, _, _ in history], np.int32),
+            np.array([weights.of(kind, None) for _, kind, _ in history], np.float32),
+            np.array([min(at, latest) for _, _, at in history], np.float64),
+            np.array([self._settings.excludes(kind) for _, kind, _ in history], np.uint8),
+        )
+
+    def let_go(self, users: Collection[str]) -> None:
+        """Allow the profiles of a batch to be dropped: its changes are in Redis."""
+        self._held.remove(users)
+
+    def let_go_all(self) -> None:
+        """Stop holding anything: every partition is about to be resumed."""
+        self._held.clear()
+
+    def _trim(self) -> None:
+        """Drop the profiles used least recently, but never one whose changes are not in Redis yet."""
+        excess = len(self._cache) - self._limit
+        if excess > 0:
+            held = set().union(*self._held)
+            for user_id in list(islice((user_id for user_id in self._cache if user_id not in held), excess)):
+                self._drop(user_id)
+
+    def release(self, partition: int) -> None:
+        """Drop the profiles of a partition that is read again or by another worker."""
+        for user_id in [user_id for user_id, profile in self._cache.items() if profile.partition == partition]:
+            self._drop(user_id)
+
+    def _drop(self, user_id: str) -> None:
+        profile = self._cache.pop(user_id)
+        self.histories.clear(profile.slot)
+        self._free.append(profile.slot)

@@ -1,0 +1,227 @@
+"""The learned log's records: one envelope with version and checksum, and a body per kind.
+
+All numbers are little endian. A body is a row of *columns*, each ``uint32 rows, uint32 width, bytes``; the order and types
+of a kind's columns are that kind's format, and any change of them is a new VERSION.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.failures import Refusal
+from streams.models.catalog_change import CatalogChange
+from streams.models.ids import Packed
+from streams.models.lesson import Lesson
+
+__all__ = ["CatalogChange", "Centers", "Kind", "Record", "decode", "encode"]
+
+VERSION = 1
+MAGIC = b"UL"
+_ENVELOPE = struct.Struct("<2sBBIQiqq")
+_CHECKED_FROM = 8
+_COLUMN = struct.Struct("<II")
+
+
+class Kind(IntEnum):
+    """What a record's body is."""
+
+    LESSON = 1
+    CATALOG = 2
+    CENTERS = 3
+    LAYOUT = 4
+    RESET = 5
+
+
+@dataclass(slots=True, frozen=True)
+class Record:
+    """One entry of the learned log; ``partition``, ``start`` and ``end`` place a lesson in the events topic (rule 1)."""
+
+    kind: Kind
+    writer: int
+    partition: int
+    start: int
+    end: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class Centers:
+    """Re-solved segment centers, already matched to the old ids; valid only as the successor of ``generation - 1``."""
+
+    generation: int
+    at: float
+    centers: NDArray[np.float64]
+
+
+def encode(record: Record) -> bytes:
+    """Write a record with its checksum."""
+    head = _ENVELOPE.pack(MAGIC, VERSION, record.kind, 0, record.writer, record.partition, record.start, record.end)
+    check = zlib.crc32(record.body, zlib.crc32(head[_CHECKED_FROM:], zlib.crc32(head[:4])))
+    return head[:4] + check.to_bytes(4, "little") + head[_CHECKED_FROM:] + record.body
+
+
+def decode(value: bytes | None, offset: int) -> Record:
+    """Read the record at a log offset; raise Refusal when it is damaged or of a version that this program does not know."""
+    if value is None or len(value) < _ENVELOPE.size or value[:2] != MAGIC:
+        raise _damaged(offset, "it is no record")
+    _, version, kind, check, writer, partition, start, end = _ENVELOPE.unpack_from(value)
+    if version > VERSION:
+        raise Refusal(
+            f"The learned log holds a record of version {version} at offset {offset}; this program reads up to version {VERSION}.",
+            fix="upgrade this worker to the version of the others",
+        )
+    if zlib.crc32(value[_CHECKED_FROM:], zlib.crc32(value[:4])) != check:
+        raise _damaged(offset, "its checksum does not match")
+    try:
+        return Record(Kind(kind), writer, partition, start, end, value[_ENVELOPE.size :])
+    except ValueError:
+        raise _damaged(offset, f"kind {kind} is unknown") from None
+
+
+def _damaged(offset: int, why: str) -> Refusal:
+    return Refusal(
+        f"The learned log is damaged at offset {offset}: {why}. A log is never skipped over.",
+        fix="restore the topic from a replica, or start the models over with `upwell reset --models`",
+    )
+
+
+def _columns(arrays: Iterable[NDArray[Any]]) -> bytes:
+    parts: list[bytes] = []
+    for array in arrays:
+        width = array.shape[1] if array.ndim == 2 else 1
+        parts += (_COLUMN.pack(len(array), width), array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return b"".join(parts)
+
+
+def _read(body: bytes, types: Sequence[str]) -> Iterator[NDArray[Any]]:
+    """Yield the columns of a body; ``types`` are dtypes, a leading ``2`` marks a matrix."""
+    at = 0
+    for name in types:
+        rows, width = _COLUMN.unpack_from(body, at)
+        dtype = np.dtype("<" + name.lstrip("2"))
+        column = np.frombuffer(body, dtype, rows * width, at + _COLUMN.size)
+        at += _COLUMN.size + column.nbytes
+        yield column.reshape(rows, width) if name.startswith("2") else column
+
+
+_LESSON_SCALARS = struct.Struct("<QQ")
+_LESSON = "u1 u4 i2 u1 u4 u4 u4 f4 f8 i2 f8 2f8 f8 2f4 i2 i8 2f8 i8 2i8".split()  # noqa: SIM905 - one glance shows the format
+
+
+def encode_lesson(lesson: Lesson) -> bytes:
+    """Write a lesson's body."""
+    return _LESSON_SCALARS.pack(lesson.events, lesson.judged) + _columns(
+        (
+            *_ids(lesson.user_ids),
+            lesson.user_segments,
+            *_ids(lesson.item_ids),
+            lesson.users,
+            lesson.items,
+            lesson.weights,
+            lesson.times,
+            lesson.segments,
+            lesson.counts,
+            lesson.sums,
+            lesson.sse,
+            lesson.sample,
+            lesson.blend_segments,
+            lesson.blend_events,
+            lesson.gradient,
+            lesson.hits,
+            lesson.origins,
+        )
+    )
+
+
+def decode_lesson(body: bytes) -> Lesson:
+    """Read a lesson's body."""
+    events, judged = _LESSON_SCALARS.unpack_from(body)
+    user_blob, user_ends, user_segments, item_blob, item_ends, *rest = _read(body[_LESSON_SCALARS.size :], _LESSON)
+    (
+        users,
+        items,
+        weights,
+        times,
+        segments,
+        counts,
+        sums,
+        sse,
+        sample,
+        blend_segments,
+        blend_events,
+        gradient,
+        hits,
+        origins,
+    ) = rest
+    return Lesson(
+        events=events,
+        judged=judged,
+        user_ids=_packed(user_blob, user_ends),
+        user_segments=user_segments,
+        item_ids=_packed(item_blob, item_ends),
+        users=users,
+        items=items,
+        weights=weights,
+        times=times,
+        segments=segments,
+        counts=counts,
+        sums=sums,
+        sse=sse,
+        sample=sample,
+        blend_segments=blend_segments,
+        blend_events=blend_events,
+        gradient=gradient,
+        hits=hits,
+        origins=origins,
+    )
+
+
+def encode_catalog(change: CatalogChange) -> bytes:
+    """Write a catalogue change's body."""
+    return _columns(
+        (
+            *_ids(change.item_ids),
+            change.offsets,
+            change.gone,
+            change.available,
+            change.token_starts,
+            *_ids(change.tokens),
+        )
+    )
+
+
+def decode_catalog(body: bytes) -> CatalogChange:
+    """Read a catalogue change's body."""
+    blob, ends, offsets, gone, available, starts, tokens, token_ends = _read(body, "u1 u4 i8 u1 u1 i8 u1 u4".split())  # noqa: SIM905
+    return CatalogChange(_packed(blob, ends), offsets, gone, available, starts, _packed(tokens, token_ends))
+
+
+_CENTERS_SCALARS = struct.Struct("<Qd")
+
+
+def encode_centers(centers: Centers) -> bytes:
+    """Write the body of re-solved centers."""
+    return _CENTERS_SCALARS.pack(centers.generation, centers.at) + _columns([centers.centers])
+
+
+def decode_centers(body: bytes) -> Centers:
+    """Read the body of re-solved centers."""
+    generation, at = _CENTERS_SCALARS.unpack_from(body)
+    (centers,) = _read(body[_CENTERS_SCALARS.size :], ["2f8"])
+    return Centers(generation, at, centers)
+
+
+def _ids(packed: Packed) -> tuple[NDArray[Any], NDArray[Any]]:
+    return packed.blob, packed.ends.astype(np.uint32)
+
+
+def _packed(blob: NDArray[Any], ends: NDArray[Any]) -> Packed:
+    return Packed(blob.astype(np.uint8, copy=False), ends.astype(np.int64))

@@ -1,0 +1,164 @@
+"""Accept what a worker refuses to serve: a recreated events topic, another count of partitions, a learned log that lost its past."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from state import snapshots
+from state.connection import Client, connect
+from state.keys import Keys
+from streams.failures import Refusal
+from streams.follower import Fold
+from streams.learned import Taught
+from streams.models.models import Models
+from streams.records import Kind, Record, decode, encode
+from streams.servers import producing
+from streams.settings import Settings
+from streams.snapshots import freeze, thaw
+
+__all__ = ["Plan", "plan", "run"]
+
+_SCAN = 1000
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a reset will do, found by looking: ``models`` start over, ``offsets`` are forgotten, ``partitions`` are accepted."""
+
+    models: bool
+    offsets: bool
+    partitions: int | None
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        said = []
+        if self.models:
+            said.append("the learned models and their snapshots; events that Kafka still holds are learned again")
+        if self.offsets:
+            said.append(
+                "the offsets of the events topic in Redis (`applied`, `at:*`) and in the learned log; profiles stay, events are read from the beginning"
+            )
+        if self.partitions is not None:
+            said.append(
+                f"the old count of partitions; users are found by {self.partitions} from now on, misplaced events are re-keyed"
+            )
+        return said
+
+
+def plan(settings: Settings, *, models: bool = False) -> list[str]:
+    """Say what :func:`run` would do; empty where there is nothing to accept."""
+    return asyncio.run(_planned(settings, models)).lines()
+
+
+def run(settings: Settings, *, models: bool = False) -> list[str]:
+    """Do it; return what was done. All workers must be stopped."""
+    return asyncio.run(_run(settings, models))
+
+
+async def _planned(settings: Settings, models: bool) -> Plan:
+    async with _parts(settings) as (consumer, redis, keys):
+        return await _plan(settings, consumer, redis, keys, models)
+
+
+async def _run(settings: Settings, models: bool) -> list[str]:
+    async with _parts(settings) as (consumer, redis, keys):
+        found = await _plan(settings, consumer, redis, keys, models)
+        if found.offsets:
+            await _forget_offsets(redis, keys)
+        async with producing(settings.brokers) as producer:
+            for record in _records(found):
+                await producer.send_and_wait(settings.topics.learned, value=encode(record), partition=0)
+        if found.models:
+            await _start_over(settings, consumer, redis, keys)
+        return found.lines()
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, Client, Keys]]:
+    redis = connect(settings.redis.get_secret_value())
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        yield consumer, redis, Keys(settings.prefix)
+    finally:
+        await consumer.stop()
+        await redis.aclose()
+
+
+async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, keys: Keys, models: bool) -> Plan:
+    places = await _places(consumer, settings.topics.events)
+    fold, broken = await _fold(settings, consumer, redis, keys)
+    applied: Any = await redis.hgetall(keys.applied)
+    ends = await consumer.end_offsets(places)
+    known = {int(partition): int(offset) for partition, offset in applied.items()}
+    recreated = any(
+        max(known.get(place.partition, 0), fold.taught.ends.get(place.partition, 0)) > end
+        for place, end in ends.items()
+    )
+    changed = fold.partitions not in (0, len(places))
+    return Plan(models or broken, recreated, len(places) if changed else None)
+
+
+async def _places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    await consumer._client.force_metadata_update()  # noqa: SLF001 - aiokafka fetches a topic's partitions only for subscribers
+    return [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
+async def _fold(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, keys: Keys) -> tuple[Fold, bool]:
+    """Fold the log from the newest snapshot, and tell whether it is broken: then the models cannot be what they were."""
+    log = TopicPartition(settings.topics.learned, 0)
+    begin, end = (await consumer.beginning_offsets([log]))[log], (await consumer.end_offsets([log]))[log]
+    parameters = settings.parameters()
+    newest = await snapshots.load(redis, keys)
+    try:
+        fold = thaw(newest.data, parameters) if newest else Fold(Models(**parameters), Taught())
+        if not begin <= fold.models.version <= end:
+            return fold, True
+        await _follow(consumer, log, fold, end)
+    except Refusal:
+        return Fold(Models(**parameters), Taught()), True
+    return fold, False
+
+
+async def _follow(consumer: AIOKafkaConsumer, log: TopicPartition, fold: Fold, end: int) -> None:
+    consumer.assign([log])
+    consumer.seek(log, fold.models.version)
+    while fold.models.version < end:
+        for message in (await consumer.getmany(log, timeout_ms=1000)).get(log, []):
+            fold.fold(decode(message.value, message.offset), message.offset)
+
+
+async def _forget_offsets(redis: Client, keys: Keys) -> None:
+    await redis.delete(keys.applied)
+    async for key in redis.scan_iter(match=keys.user("*"), count=_SCAN):
+        fields: Any = await redis.hkeys(key)
+        if places := [field for field in fields if field.startswith(b"at:")]:
+            await redis.hdel(key, *places)
+
+
+def _records(found: Plan) -> Sequence[Record]:
+    records = []
+    if found.models or found.offsets:
+        records.append(Record(Kind.RESET, 0, 0, int(found.models), int(found.models), b""))
+    if found.partitions is not None:
+        records.append(Record(Kind.LAYOUT, 0, found.partitions, 0, 0, b""))
+    return records
+
+
+async def _start_over(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, keys: Keys) -> None:
+    """Put an empty snapshot at the end of the log, so that no worker looks for a past that is gone."""
+    log = TopicPartition(settings.topics.learned, 0)
+    end = (await consumer.end_offsets([log]))[log]
+    fold = Fold(Models(**settings.parameters()), Taught())
+    fold.models.version = end
+    fold.partitions = len(await _places(consumer, settings.topics.events))
+    frozen = freeze(fold)
+    async for key in redis.scan_iter(match=keys.snapshot_pointer + b"*", count=_SCAN):
+        await redis.unlink(key)
+    await snapshots.save(redis, keys, frozen.offset, frozen.parts(), "reset", at=0.0)

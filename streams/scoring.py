@@ -1,0 +1,140 @@
+"""Recommend: from observed users to ranked lists, in compiled code that holds no GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.profiles import Profile
+from streams.encode import items_json, neighbors_json
+from streams.items import ItemNumbers
+from streams.models.histories import Histories
+from streams.models.ids import pack
+from streams.models.models import Models
+from streams.models.query import Query, Ranked
+from streams.models.recommend import Recommender
+from streams.observe import Observed
+from streams.settings import Settings
+
+__all__ = ["Judged", "Scored", "Scorer"]
+
+
+@dataclass(slots=True)
+class Judged:
+    """What users did next, held against the lists they had been given: one row per positive event that teaches."""
+
+    partitions: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    segments: NDArray[np.int16]
+    kept: NDArray[np.int32]
+    features: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Scored:
+    """The answer for the observed users, row by row in their order, and what their events said of the last answers."""
+
+    version: int
+    rows: dict[str, int]
+    vectors: NDArray[np.float32]
+    segments: list[int]
+    judged: Judged
+    models: Models
+    items: list[bytes] = field(default_factory=list)
+    neighbors: list[bytes] = field(default_factory=list)
+
+
+class Scorer:
+    """Scores users against the models; keeps each list's candidates, from which the blend learns without a second scoring."""
+
+    def __init__(self, settings: Settings, models: Models, histories: Histories, items: ItemNumbers) -> None:
+        self.recommender = Recommender(**settings.models.recommender(), size=settings.publish.size)
+        self._settings = settings
+        self._models = models
+        self._histories = histories
+        self._items = items
+
+    def score(self, observed: Observed, *, answer: bool = True) -> Scored:
+        """Judge the lists given before, push the new events, then rank anew for every observed user unless no answer is wanted."""
+        indexes = self._items.indexes(self._models.items)
+        judged = self._judge(observed, indexes)
+        self._push(observed)
+        profiles = list(observed.profiles.values())
+        now = np.array([observed.triggers[profile.user_id][1].event.time for profile in profiles], np.float64)
+        query = self.ask(profiles, now)
+        vectors = self._models.catalog.interest(query)
+        segments = self._models.segment_of(vectors)
+        scored = Scored(
+            version=self._models.version,
+            rows={profile.user_id: row for row, profile in enumerate(profiles)},
+            vectors=vectors,
+            segments=segments.tolist(),
+            judged=judged,
+            models=self._models,
+        )
+        if answer:
+            ranked = self.rank(profiles, query, vectors, segments)
+            scored.items = items_json(ranked, self._models.items)
+            scored.neighbors = neighbors_json(ranked, self._models.users)
+        return scored
+
+    def ask(self, profiles: Sequence[Profile], now: NDArray[np.float64]) -> Query:
+        """Put the histories of these users into a query, each with its reference time."""
+        slots = np.array([profile.slot for profile in profiles], np.int32)
+        return self._histories.query(slots, self._items.indexes(self._models.items), now, self._users(profiles))
+
+    def rank(
+        self, profiles: Sequence[Profile], query: Query, vectors: NDArray[np.float32], segments: NDArray[np.int16]
+    ) -> Ranked:
+        """Rank items for the users of a query, and keep the candidates for the blend to learn from."""
+        ranked = self.recommender.recommend(
+            self._models, query, vectors, segments, self._models.blend.weights_for(segments)
+        )
+        slots = np.array([profile.slot for profile in profiles], np.int32)
+        self._histories.keep_candidates(slots, ranked.starts, ranked.candidates, ranked.features)
+        return ranked
+
+    def _judge(self, observed: Observed, indexes: NDArray[np.int32]) -> Judged:
+        rows = [
+            (partition, profile.slot, number, -1 if profile.segment is None else profile.segment)
+            for partition, teaching in observed.teachings.items()
+            for profile, number in teaching.judged
+        ]
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        slots = table[:, 1]
+        table = table[self._histories.kept_items[slots, 0] >= 0]
+        slots = table[:, 1]
+        return Judged(
+            table[:, 0].astype(np.int32),
+            indexes[table[:, 2]],
+            table[:, 3].astype(np.int16),
+            self._histories.kept_items[slots],
+            self._histories.kept_features[slots].astype(np.float32),
+        )
+
+    def _push(self, observed: Observed) -> None:
+        if observed.pushes:
+            slots, numbers, weights, times, blocked = zip(*observed.pushes, strict=True)
+            self._histories.push(
+                np.array(slots, np.int32),
+                np.array(numbers, np.int32),
+                np.array(weights, np.float32),
+                np.array(times, np.float64),
+                np.array(blocked, np.uint8),
+            )
+
+    def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
+        """Give the users' indexes in the models, looking up those not known yet."""
+        unknown = [profile for profile in profiles if profile.index < 0]
+        found = self._models.users.find(pack([profile.user_id.encode() for profile in unknown]))
+        for profile, index in zip(unknown, found.tolist(), strict=True):
+            profile.index = index
+        return np.array([profile.index for profile in profiles], np.int32)
+
+    def labels(self, number: int) -> Sequence[str]:
+        """Name what an item is (brand, category, tags), for a user's interests; empty without a catalogue entry."""
+        index = int(self._items.indexes(self._models.items)[number])
+        return self._models.catalog.labels(index) if index >= 0 else ()

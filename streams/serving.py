@@ -1,0 +1,194 @@
+"""The data plane as one service: it opens the parts in order, runs them together, and closes them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from state import snapshots
+from state.connection import connect, eviction_warning, persistence_warning
+from state.keys import Keys
+from state.store import Store
+from streams import topics
+from streams.failures import Refusal, is_transient, persist
+from streams.follower import Fold, Follower
+from streams.intake import Intake
+from streams.keeper import Keeper
+from streams.learned import Taught, Teacher
+from streams.metrics import Metrics
+from streams.models.models import Models
+from streams.pipeline import Pipeline
+from streams.publisher import Publisher
+from streams.records import Kind, Record, encode
+from streams.settings import Settings
+from streams.snapshots import thaw
+from streams.warm import warm
+
+__all__ = ["Serving"]
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+_ASK_SECONDS = 2.0
+
+
+class Serving(Service):
+    """Owns every part of the data plane; ``failure`` is what ended it, if it ended by itself."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        super().__init__()
+        self.settings = settings
+        self.metrics = metrics
+        self.failure: Exception | None = None
+        self.opened = asyncio.Event()
+        self.redis = connect(settings.redis.get_secret_value())
+        self.keys = Keys(settings.prefix)
+
+    @Service.task
+    async def _serve(self) -> None:
+        try:
+            await self._open()
+            await asyncio.gather(self._following, self.intake.run(), self._ticks(), self._snapshots())
+        except Exception as error:
+            if self.should_stop:
+                # The parts were closed under the loops that used them.
+                return
+            self.failure = error
+            if not isinstance(error, Refusal):
+                log.exception("the worker ends, Kafka keeps what it has not done")
+            # Faust's own way to end: the worker stops its parts in order, as on a plain Ctrl-C.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _open(self) -> None:
+        warming = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(warm(self.settings))))
+        await persist("the broker", lambda: topics.ensure(self.settings))
+        await persist("Redis", self.redis.ping)
+        for warning in (await persistence_warning(self.redis), await eviction_warning(self.redis)):
+            if warning:
+                log.warning(warning)
+        self.fold = await self._load()
+        self._wire()
+        await persist("the broker", self.publisher.start)
+        await persist("the learned log", self.follower.start)
+        self._following = asyncio.create_task(self.follower.run())
+        await self.follower.to_end()
+        self._resets = self.fold.resets
+        await persist("the events topic", self.intake.start)
+        await self._check_layout()
+        await warming
+        self.opened.set()
+
+    async def _load(self) -> Fold:
+        parameters = self.settings.parameters()
+        newest = await persist("Redis", lambda: snapshots.load(self.redis, self.keys))
+        if newest is None:
+            return Fold(Models(**parameters), Taught())
+        return await asyncio.get_running_loop().run_in_executor(None, thaw, newest.data, parameters)
+
+    def _wire(self) -> None:
+        settings, metrics = self.settings, self.metrics
+        executor = ThreadPoolExecutor(1, "scoring")
+        store = Store(self.redis, self.keys)
+        self.teacher = Teacher(secrets.randbits(63), self.fold.taught)
+        self.pipeline = Pipeline(settings, self.fold.models, self.teacher, store, metrics, executor)
+        self.publisher = Publisher(settings)
+        lock = self.pipeline.lock
+        self.follower = Follower(
+            settings, self.fold, self.teacher, lock, metrics, executor, self._go_back
+        )
+        self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)
+        self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate)
+        self.pipeline.segment_names = self.keeper.names
+
+    def _go_back(self, partition: int) -> None:
+        self.intake.go_back(partition)
+
+    async def _check_layout(self) -> None:
+        """Rule 8: users are found by their partition, so a changed count of partitions is not served unasked."""
+        if self.fold.partitions == 0:
+            await self.publisher.append(
+                encode(Record(Kind.LAYOUT, self.teacher.writer, self.intake.partitions, 0, 0, b""))
+            )
+            await self.follower.to_end()
+        if self.fold.partitions != self.intake.partitions:
+            raise Refusal(
+                f"{self.settings.topics.events} has {self.intake.partitions} partitions, users were placed by {self.fold.partitions}.",
+                fix="upwell reset (it accepts the new count; events on the wrong partition are then re-keyed)",
+            )
+
+    async def on_stop(self) -> None:
+        """Close in the order of the flow: nothing new is read, the batch in hand is finished, then its ways out close."""
+        for part in ("intake", "follower", "publisher"):
+            if hasattr(self, part):
+                await getattr(self, part).stop()
+        await self.redis.aclose()
+
+    async def _ticks(self) -> None:
+        while not self.should_stop:
+            await self.sleep(_TICK_SECONDS)
+            if self.fold.resets != self._resets:
+                raise Refusal("The models or offsets were reset while this worker ran.", fix="start the worker again")
+            self.intake.measure()
+            if self.intake.owns(0):
+                await self._attempt(self.keeper.tick)
+
+    async def _snapshots(self) -> None:
+        while not self.should_stop:
+            await self.sleep(self.settings.snapshot.seconds)
+            if self.intake.owns(0):
+                await self._attempt(self.keeper.snapshot)
+
+    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the keeper's work, or leave it to the next tick while a server is away: all of it can be made again."""
+        try:
+            await work()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.debug("left to the next tick: %s", error)
+
+    async def _truncate(self, bound: int) -> None:
+        """Delete the learned log below the older of the last two snapshots; an embedded broker may not know how."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.brokers)
+        try:
+            await admin.start()
+            await admin.delete_records({TopicPartition(self.settings.topics.learned, 0): RecordsToDelete(bound)})
+        except (KafkaError, NotImplementedError) as error:
+            log.info("the learned log keeps what lies below %d: %s", bound, error)
+        finally:
+            await admin.close()
+
+    async def ready(self) -> dict[str, bool]:
+        """Tell for each condition of serving whether it holds."""
+        if not self.opened.is_set():
+            return {"log": False, "brokers": False, "redis": await self._answers(self.redis.ping)}
+        parts = {
+            "log": self.follower.caught_up and self.intake.joined,
+            "brokers": await self._answers(self.follower.bounds),
+            "redis": await self._answers(self.redis.ping),
+        }
+        for part, holds in parts.items():
+            self.metrics.ready_part.labels(part).set(holds)
+        self.metrics.ready.set(all(parts.values()))
+        return parts
+
+    async def _answers(self, ask: Callable[[], Awaitable[Any]]) -> bool:
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await ask()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return False
+        return True

@@ -1,0 +1,89 @@
+"""Snapshots of the fold (rule 7): models and positions as bytes, with a versioned header; never pickle."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.failures import Refusal
+from streams.follower import Fold
+from streams.learned import Taught
+from streams.models.models import Models
+
+__all__ = ["Frozen", "freeze", "thaw"]
+
+VERSION = 1
+_MAGIC = b"ULSNAP"
+
+
+class _Header(msgspec.Struct):
+    """What stands before the arrays: positions in the events topic, and each array's name, type and shape."""
+
+    version: int
+    taught: dict[int, int]
+    origins: dict[int, dict[int, int]]
+    partitions: int
+    arrays: list[tuple[str, str, list[int]]]
+
+
+class Frozen(msgspec.Struct):
+    """A fold as it was at one offset of the log, apart from the one that goes on."""
+
+    offset: int
+    header: bytes
+    arrays: list[NDArray[Any]]
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the snapshot's bytes, compressed; it takes a while and holds no GIL for most of it."""
+        packer = zlib.compressobj(level=1)
+        yield _MAGIC + len(self.header).to_bytes(4, "little") + self.header
+        for array in self.arrays:
+            yield packer.compress(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+        yield packer.flush()
+
+
+def freeze(fold: Fold) -> Frozen:
+    """Copy the fold's arrays; call it between two folds."""
+    arrays = {name: np.array(array) for name, array in fold.models.arrays().items()}
+    header = _Header(
+        VERSION,
+        fold.taught.ends,
+        fold.taught.origins,
+        fold.partitions,
+        [(name, array.dtype.str, list(array.shape)) for name, array in arrays.items()],
+    )
+    return Frozen(fold.models.version, msgspec.json.encode(header), list(arrays.values()))
+
+
+def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -> Fold:
+    """Read a snapshot into a new fold; raise Refusal when it is of a newer version or does not fit the settings."""
+    start = len(_MAGIC) + 4
+    end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
+    header = msgspec.json.decode(bytes(data[start:end]), type=_Header)
+    if header.version > VERSION:
+        raise Refusal(
+            f"The newest snapshot is of version {header.version}; this program reads up to version {VERSION}.",
+            fix="upgrade this worker to the version of the others",
+        )
+    body = memoryview(zlib.decompress(memoryview(data)[end:]))
+    arrays: dict[str, NDArray[Any]] = {}
+    at = 0
+    for name, dtype, shape in header.arrays:
+        count = int(np.prod(shape))
+        arrays[name] = np.frombuffer(body, dtype, count, at).reshape(shape)
+        at += arrays[name].nbytes
+    try:
+        models = Models.from_arrays(arrays, **parameters)
+    except (KeyError, ValueError) as error:
+        raise Refusal(
+            f"The newest snapshot was made with other model settings ({error}).",
+            fix="set them back, or `upwell reset --models`",
+        ) from error
+    fold = Fold(models, Taught(header.taught, header.origins))
+    fold.partitions = header.partitions
+    return fold

@@ -1,0 +1,36 @@
+"""Compile every kernel once, by carrying a small made-up world through the real pipeline: `python -m streams.warm`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+from streams.decode import Batch
+from streams.memory import Loop
+from streams.segments import segments_of
+from streams.settings import Settings
+from streams.similar import Similar
+
+__all__ = ["warm"]
+
+
+async def warm(settings: Settings) -> None:
+    """Bring the compiled kernels into this process; the first time on a machine it compiles them for all processes to come."""
+    loop = Loop(settings)
+    for offset in range(0, 12, 4):
+        messages = [_message(offset + place) for place in range(4)]
+        loop.finish(await loop.pipeline.prepare(Batch({0: messages}, {0: offset}), 1))
+    segments_of(loop.fold.models)
+    Similar(settings).rows(loop.fold.models, loop.fold.models.visits.item_users[:1, :0].astype("int32").ravel())
+
+
+def _message(offset: int) -> SimpleNamespace:
+    value = b'{"type":"view","user_id":"u%d","item_id":"i%d","timestamp":%d}' % (offset % 3, offset % 5, 1 + offset)
+    return SimpleNamespace(offset=offset, timestamp=1000 * (1 + offset), key=None, value=value, headers=())
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    asyncio.run(warm(Settings()))
+    print(f"kernels compiled in {time.monotonic() - began:.0f} s")  # noqa: T201 - run by hand and by make

@@ -1,0 +1,32 @@
+"""The check after every test: a key in Redis has a TTL, or is on the list of permanent keys in state/keys.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from state import snapshots
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from state.keys import Keys
+
+NO_TTL = -1
+
+
+async def leaked_keys(redis: Redis, keys: Keys) -> list[str]:
+    """List the keys that would stay for ever without being meant to, or that do not carry the prefix."""
+    pointer = await snapshots.pointer(redis, keys)
+    named = set(snapshots.part_keys(keys, pointer.newest) + snapshots.part_keys(keys, pointer.previous))
+    leaked = []
+    async for key in redis.scan_iter(count=1000):
+        meant = keys.permanent(key) or key in named
+        if not meant and (keys.family(key) is None or await redis.ttl(key) == NO_TTL):
+            leaked.append(repr(key))
+    return sorted(leaked)
+
+
+async def assert_no_leaks(redis: Redis, keys: Keys) -> None:
+    """Fail with the names of the leaked keys."""
+    leaked = await leaked_keys(redis, keys)
+    assert not leaked, f"keys without TTL that state/keys.py does not name permanent: {', '.join(leaked)}"

@@ -1,0 +1,128 @@
+"""A profile kept as bytes behaves as the lists and numbers it stands for."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.profiles import HISTORY, INTEREST_HALF_LIFE, INTERESTS, DamagedProfile, Profile, entries
+from tests.state.strategies import HOSTILE, ids, moments
+
+DAY = 86_400.0
+
+
+def record(profile: Profile, item_id: str, kind: str, at: float) -> None:
+    profile.record(item_id, msgspec.json.encode(item_id), msgspec.json.encode(kind), at)
+
+
+@given(st.lists(st.tuples(ids, ids, moments), min_size=1, max_size=12), st.integers(1, 25))
+def test_history_is_the_list_of_the_last_hundred_events_newest_first(
+    events: list[tuple[str, str, float]], rounds: int
+) -> None:
+    profile = Profile("u", 0)
+    expected: list[tuple[str, str, float]] = []
+    for event in events * rounds:
+        record(profile, *event)
+        expected.insert(0, event)
+    assert entries(profile.history) == expected[:HISTORY]
+    assert [tuple(entry.values()) for entry in json.loads(profile.history)] == expected[:HISTORY]
+    assert profile.length == min(len(expected), HISTORY)
+    assert profile.events == len(expected)
+
+
+def test_the_id_is_encoded_when_its_json_is_not_at_hand() -> None:
+    profile = Profile("u")
+    profile.record('"', None, b'"view"', 1.0)
+    assert entries(profile.history) == [('"', "view", 1.0)]
+
+
+def test_history_of_hostile_ids_is_cut_at_the_last_entry_and_nowhere_else() -> None:
+    profile = Profile("u")
+    for at in range(3 * HISTORY):
+        record(profile, HOSTILE[at % len(HOSTILE)], HOSTILE[-1 - at % len(HOSTILE)], at)
+    assert [at for _, _, at in entries(profile.history)] == list(range(3 * HISTORY - 1, 2 * HISTORY - 1, -1))
+
+
+def test_seen_means_that_the_offset_is_not_above_the_last_one_folded_in() -> None:
+    profile = Profile("u", 3, {3: 17})
+    assert profile.seen(3, 16)
+    assert profile.seen(3, 17)
+    assert not profile.seen(3, 18)
+    assert not profile.seen(2, 0)
+
+
+@given(st.lists(st.tuples(st.lists(ids, max_size=5), st.floats(0.5, 5), st.floats(0, 200 * DAY)), max_size=40))
+def test_interests_stay_positive_and_at_most_twenty(additions: list[tuple[list[str], float, float]]) -> None:
+    profile = Profile("u")
+    for names, weight, at in additions:
+        profile.interest(names, weight, at)
+        assert len(profile.interests) <= INTERESTS
+        assert all(weight > 0 for weight in profile.interests.values())
+
+
+def test_interests_decay_by_half_in_a_month() -> None:
+    profile = Profile("u")
+    profile.interest(["brand:acme"], 8.0, 0.0)
+    profile.interest(["brand:other"], 1.0, INTEREST_HALF_LIFE)
+    assert profile.interests == {"brand:acme": 4.0, "brand:other": 1.0}
+
+
+def test_interests_decay_too_when_events_come_every_second() -> None:
+    profile, step = Profile("u"), 3600.0
+    profile.interest(["old"], 8.0, 0.0)
+    for n in range(1, int(INTEREST_HALF_LIFE / step) + 1):
+        profile.interest(["new"], 0.001, n * step)
+    age = 2.0 ** ((INTEREST_HALF_LIFE - profile.interests_at) / INTEREST_HALF_LIFE)
+    assert profile.interests["old"] / age == pytest.approx(4.0, rel=1e-3)
+
+
+def test_a_late_event_counts_as_much_as_if_it_had_come_in_time() -> None:
+    in_time, late = Profile("u"), Profile("u")
+    in_time.interest(["a"], 1.0, 0.0)
+    in_time.interest(["b"], 1.0, 10 * DAY)
+    late.interest(["b"], 1.0, 10 * DAY)
+    late.interest(["a"], 1.0, 0.0)
+    assert in_time.interests == pytest.approx(late.interests)
+
+
+def test_the_weakest_interest_makes_room() -> None:
+    profile = Profile("u")
+    for n in range(INTERESTS):
+        profile.interest([f"n{n}"], 1.0 + n, 0.0)
+    profile.interest(["new"], 1.5, 1.0)
+    assert "n0" not in profile.interests
+    assert profile.interests["new"] == 1.5
+
+
+def test_a_write_keeps_what_was_taken_when_the_profile_goes_on() -> None:
+    profile = Profile("u", 1, {1: 5, 4: 9})
+    record(profile, "a", "view", 1.0)
+    taken = profile.write(1)
+    record(profile, "b", "view", 2.0)
+    profile.at[1] = 6
+    assert (taken.user_id, taken.at, taken.values[1]) == ("u", 5, 1)
+    assert taken.values[-1] == b"4=9"
+    assert b'"b"' not in taken.values[4]  # type: ignore[operator]
+
+
+def test_a_history_written_by_hand_is_read_and_spliced_all_the_same() -> None:
+    stored = {
+        b"at:0": b"1",
+        b"history": b'[ {"type": "view", "at": 2, "item_id": "b"}, {"item_id": "a", "type": "x", "at": 1} ]',
+    }
+    profile = Profile.from_hash("u", stored)
+    for at in range(HISTORY - 1):
+        record(profile, "c", "view", at)
+    assert entries(profile.history)[-1] == ("b", "view", 2.0)
+
+
+@pytest.mark.parametrize(
+    "damage", [{b"history": b"[{"}, {b"interests": b"[]"}, {b"events": b"many"}, {b"at:x": b"1"}, {b"segment": b"vip"}]
+)
+def test_a_hash_that_upwell_did_not_write_is_named_with_the_fix(damage: dict[bytes, bytes]) -> None:
+    with pytest.raises(DamagedProfile, match=r"user 'alice'.*delete the key"):
+        Profile.from_hash("alice", damage)
