@@ -29,6 +29,7 @@ __all__ = [
     "address",
     "connect",
     "connect_cluster",
+    "open_redis",
     "eviction_warning",
     "is_cluster",
     "persistence_warning",
@@ -41,6 +42,7 @@ Client: TypeAlias = Redis | RedisCluster
 CONNECT_TIMEOUT: Final = 5.0
 # The longest call writes 4,000 profiles; ten seconds without a byte means that the server or the way to it is gone.
 TIMEOUT: Final = 10.0
+CLUSTER: Final = "+cluster"
 HEALTH_CHECK: Final = 30
 
 
@@ -101,6 +103,14 @@ def connect(url: str, *, timeout: float = TIMEOUT, connect_timeout: float = CONN
     # RESP3 would switch on redis-py's maintenance notifications, and with them its silent reconnects.
     fixed: dict[str, Any] = {"protocol": 2, "decode_responses": False, "retry": Retry(NoBackoff(), 0)}
     return Redis.from_pool(_Pool(connection_class=_CLASSES[kind], **(defaults | options | fixed)))
+
+
+def open_redis(url: str) -> Client:
+    """Make the client that a URL asks for; ``redis+cluster://`` and ``rediss+cluster://`` name any node of a Redis Cluster."""
+    scheme, _, rest = url.partition("://")
+    if scheme.endswith(CLUSTER):
+        return connect_cluster(f"{scheme.removesuffix(CLUSTER)}://{rest}")
+    return connect(url)
 
 
 def connect_cluster(url: str, *, timeout: float = TIMEOUT, connect_timeout: float = CONNECT_TIMEOUT) -> RedisCluster:

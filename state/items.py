@@ -82,9 +82,7 @@ async def write_catalogue(redis: Client, keys: Keys, partition: int, entries: Se
     return sum(await pipeline.execute())
 
 
-async def write_statistics(
-    redis: Client, keys: Keys, rows: Iterable[tuple[str, float, Sequence[tuple[str, float]]]]
-) -> None:
+async def write_statistics(redis: Client, keys: Keys, rows: Iterable[tuple[str, float, Sequence[tuple[str, float]]]]) -> None:
     """Write (item, decayed count, similar items with scores) and keep those items for another term."""
     pipeline: Any = redis.pipeline(transaction=False)
     for item_id, popularity, similar in rows:

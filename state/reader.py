@@ -110,9 +110,7 @@ class Reader:
     ``Reader().recommendations("alice")`` gives the newest recommendation of a user, or None for an unknown one.
     """
 
-    def __init__(
-        self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "upwell:", *, cluster: bool = False
-    ) -> None:
+    def __init__(self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "upwell:", *, cluster: bool = False) -> None:
         """Take the address of Redis (of any node, with ``cluster=True``) and the prefix of the keys."""
         self._address = address(url)
         self._keys = Keys(prefix)
@@ -183,9 +181,7 @@ class Reader:
         """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the connections."""
         self.close()
 

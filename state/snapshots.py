@@ -129,9 +129,7 @@ async def _flip_once(redis: Client, keys: Keys, current: Pointer, named: Named) 
     command: tuple[Any, ...] = ("EVAL", script("flip_snapshot"), len(names), *names, *values)
     answer = await redis.execute_command(*command)
     if answer == MISSING:
-        message = (
-            f"parts of the snapshot at {named.offset} are gone before it is complete: Redis is slow or evicts keys"
-        )
+        message = f"parts of the snapshot at {named.offset} are gone before it is complete: Redis is slow or evicts keys"
         raise RuntimeError(message)
     return bool(answer)
 

@@ -35,8 +35,8 @@ class Store:
         """Take the client, the key names, the users per script call and the seconds a user is kept."""
         self._redis = redis
         self._keys = keys
-        self._cluster = is_cluster(redis)
-        self._chunk = 1 if self._cluster else chunk
+        self.cluster = is_cluster(redis)
+        self._chunk = 1 if self.cluster else chunk
         self._ttl = ttl
         self._read = script("read_users")
         # EVAL, not EVALSHA: it cannot fail with NOSCRIPT half-way through a commit, and the text is 0.5 % of a call.
@@ -45,7 +45,7 @@ class Store:
 
     async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
         """Read users in one round trip; None: unknown. The caller never loads a user whose commit is under way."""
-        if self._cluster:
+        if self.cluster:
             found = await self._send([("HGETALL", self._keys.user(user_id)) for user_id in user_ids])
         else:
             replies = await self._send(self._read_commands(user_ids))
@@ -57,9 +57,7 @@ class Store:
         stored: Any = await self._redis.hgetall(self._keys.applied)
         return {int(partition): int(offset) for partition, offset in stored.items()}
 
-    async def commit(
-        self, writes: Mapping[int, Sequence[Write]], applied: Mapping[int, Applied]
-    ) -> dict[int, int | None]:
+    async def commit(self, writes: Mapping[int, Sequence[Write]], applied: Mapping[int, Applied]) -> dict[int, int | None]:
         """Write users, then the applied offsets, by partition; give the offsets stored before (None: none).
 
         An offset below the expected one means that Redis lost writes: nothing of that partition was written (on a
@@ -73,7 +71,7 @@ class Store:
             users += [self._write_command(partition, goal, chunk) for chunk in chunks]
             if goal is not None:
                 advances[partition] = self._advance_command(partition, goal, chunks)
-        if self._cluster:
+        if self.cluster:
             # Witnesses live in other slots there, so the offsets wait until the users are acknowledged.
             await self._send(users)
             before = await self._send(advances.values())
@@ -93,14 +91,14 @@ class Store:
     def _write_command(self, partition: int, goal: Applied | None, chunk: Sequence[Write]) -> Command:
         keys = [self._keys.user(write.user_id) for write in chunk]
         expected = NOTHING
-        if goal is not None and goal.expected is not None and not self._cluster:
+        if goal is not None and goal.expected is not None and not self.cluster:
             expected = goal.expected
             keys.append(self._keys.applied)
         values = chain.from_iterable([write.values for write in chunk])
         return ("EVAL", self._write, len(keys), *keys, partition, self._ttl, expected, *values)
 
     def _advance_command(self, partition: int, goal: Applied, chunks: Sequence[Sequence[Write]]) -> Command:
-        witnesses = [] if self._cluster else [chunk[-1] for chunk in chunks]
+        witnesses = [] if self.cluster else [chunk[-1] for chunk in chunks]
         keys = [self._keys.applied, *(self._keys.user(write.user_id) for write in witnesses)]
         expected = NOTHING if goal.expected is None else goal.expected
         offsets = [write.at for write in witnesses]

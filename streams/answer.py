@@ -35,9 +35,7 @@ def _or_null(number: int | None) -> bytes:
 class Messages:
     """Writes messages; scores and reasons of the items come already encoded from the compiled encoder."""
 
-    def recommendation(
-        self, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float
-    ) -> bytes:
+    def recommendation(self, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float) -> bytes:
         """Write the recommendation that a user's last event of the batch triggered; its id is a function of that event."""
         event = trigger.event
         return _RECOMMENDATION % (

@@ -26,6 +26,8 @@ __all__ = ["make_app", "run"]
 class _App(faust.App):
     """A Faust app that starts the data plane first, for it need not wait until the control plane has joined its group."""
 
+    logger = logging.getLogger("faust.app")
+
     def __init__(self, serving: Serving, *args: Any, **options: Any) -> None:
         self._serving = serving
         super().__init__(*args, **options)
@@ -56,6 +58,8 @@ def make_app(settings: Settings, serving: Serving, datadir: str) -> faust.App:
         web_host=host,
         web_port=int(port),
         web_cors_options=None,
+        worker_redirect_stdouts=False,
+        logging_config=_logging(settings.log_level),
     )
     catalog.mount(app, settings, serving)
     _pages(app, serving)
@@ -84,13 +88,12 @@ def _pages(app: faust.App, serving: Serving) -> None:
 def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
     """Run a worker until it is stopped; raise what made it stop by itself."""
     serving = Serving(settings, Metrics(CollectorRegistry()))
-    _quiet()
     with tempfile.TemporaryDirectory(prefix="upwell-") as datadir:
         app: Any = make_app(settings, serving, datadir)
         app.finalize()
         app.worker_init()
         app.worker_init_post_autodiscover()
-        options = ["worker", "--loglevel", settings.log_level, *faust_options]
+        options = ["--quiet", "worker", "--loglevel", settings.log_level, *faust_options]
         with contextlib.suppress(SystemExit):
             cli.main(args=options, app=app, prog_name="upwell worker --", standalone_mode=False)
     if serving.failure is not None:
@@ -98,7 +101,7 @@ def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
 
 
 class _Once(logging.Filter):
-    """Lets a library say a thing once a minute: while a broker is away its client says the same many times a second."""
+    """Says a thing once a minute: while a broker is away its client says the same many times a second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +119,15 @@ class _Once(logging.Filter):
 _QUIET_SECONDS = 60.0
 
 
-def _quiet() -> None:
-    for name in ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.consumer.fetcher", "aiokafka.consumer.group_coordinator",
-                 "aiokafka.producer.sender", "aiokafka.client"):  # fmt: skip
-        logging.getLogger(name).addFilter(_Once())
+def _logging(level: str) -> dict[str, Any]:
+    """Configure logging: Upwell's own words at the level asked for, its libraries' only if they warn or all is asked for."""
+    libraries = "DEBUG" if level == "debug" else "WARNING"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "filters": {"once": {"()": _Once}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["once"]}},
+        "root": {"level": level.upper(), "handlers": ["stderr"]},
+        "loggers": {name: {"level": libraries} for name in ("faust", "mode", "aiokafka", "numba", "asyncio")},
+    }

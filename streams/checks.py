@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from state.connection import connect, eviction_warning, persistence_warning
+from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from streams.dead_letters import partitions_of
 from streams.servers import Away, consuming, redis_or_failed
@@ -19,8 +22,7 @@ from streams.topics import _admin as administering
 from streams.topics import _found as described
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from state.connection import Client
     from streams.settings import Settings
 
 OLDEST_REDIS = (6, 2)  # the first whose scripts and commands the state needs
@@ -84,7 +86,7 @@ async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
 
 
 async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
-    redis = connect(settings.redis.get_secret_value())
+    redis = open_redis(settings.redis.get_secret_value())
     try:
         with redis_or_failed(settings.redis):
             info: Any = await redis.info()
@@ -108,7 +110,7 @@ def _version(info: Mapping[str, Any], settings: Settings) -> Check:
     return Check("redis", ok=False, found=found, fix="Upwell needs Redis 6.2 or newer, or Valkey")
 
 
-async def _advice(redis: Redis) -> list[Check]:
+async def _advice(redis: Client) -> list[Check]:
     """Redis' settings; without persistence Upwell works, but reads events again after a restart of Redis."""
     named = (("redis persistence", await persistence_warning(redis)), ("redis eviction", await eviction_warning(redis)))
     good = {"redis persistence": "keeps an append-only file", "redis eviction": "evicts no permanent key"}
@@ -139,17 +141,15 @@ async def _worker(address: str) -> Check:
     """Whether a worker answers here; none is no fault, for it may run elsewhere."""
     host, _, port = address.rpartition(":")
     status = await asyncio.to_thread(_status, f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{port}/ready")  # noqa: S104
-    said = {200: "is ready", 503: "runs, but is not ready", None: "no worker answers here; it may run elsewhere"}
-    return Check("worker", ok=status != 503, found=f"{address}: {said.get(status, f'HTTP {status}')}", fix=_READY_FIX.get(status))  # noqa: PLR2004
-
-
-_READY_FIX = {503: "its page /ready tells what it waits for, its log why"}
+    if status is None:
+        return Check("worker", ok=True, found=f"{address}: no worker answers here; it may run elsewhere")
+    if status == HTTPStatus.OK:
+        return Check("worker", ok=True, found=f"{address}: is ready")
+    fix = "its page /ready tells what it waits for, its log tells why"
+    return Check("worker", ok=False, found=f"{address}: runs, but is not ready (HTTP {status})", fix=fix)
 
 
 def _status(url: str) -> int | None:
-    import urllib.error
-    import urllib.request
-
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:  # noqa: S310 - the address of the settings
             return int(answer.status)

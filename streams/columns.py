@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -50,9 +50,7 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def choose(
-    found: Sequence[str], given: Mapping[str, str], fields: Mapping[str, tuple[str, ...]], where: str
-) -> dict[str, str]:
+def choose(found: Sequence[str], given: Mapping[str, str], fields: Mapping[str, tuple[str, ...]], where: str) -> dict[str, str]:
     """Field -> column: the ones given by hand first, then by the usual names in their order."""
     chosen = {field: _given(field, column, found, fields, where) for field, column in given.items()}
     by_plain = {plain(name): name for name in reversed(found)}
@@ -155,7 +153,7 @@ def _short(value: object) -> str:
     return shown if len(shown) <= 60 else shown[:57] + "…'"
 
 
-Column = pa.Array | list[Any]
+Column: TypeAlias = "pa.Array | list[Any]"
 """A column of a file: one kind of value, or, from JSON, any."""
 
 Faults = dict[int, str]
@@ -234,7 +232,7 @@ def _any_blank(values: pa.Array) -> bool:
 def _each(values: Column, read: Callable[[object], Any], faults: Faults | None, field: str) -> list[Any]:
     """Each value read on its own; one that cannot be read is null, and named among the faults."""
     done: list[Any] = []
-    for row, value in enumerate(values if isinstance(values, list) else values.to_pylist()):
+    for row, value in enumerate(cells(values)):
         try:
             done.append(read(value))
         except ValueError as error:

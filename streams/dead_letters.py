@@ -60,9 +60,7 @@ def letter(partition: int, message: _Message) -> Letter:
 HEADERS = frozenset(f"upwell.{name}" for name in ("topic", "partition", "offset", "stage", "error", "message"))
 
 
-async def letters(
-    consumer: AIOKafkaConsumer, topic: str, begins: Mapping[int, int] | None = None
-) -> AsyncIterator[Letter]:
+async def letters(consumer: AIOKafkaConsumer, topic: str, begins: Mapping[int, int] | None = None) -> AsyncIterator[Letter]:
     """All dead letters from `begins` (or the first there is) to the end that each partition has now."""
     places = [TopicPartition(topic, number) for number in sorted(await partitions_of(consumer, topic))]
     if not places:

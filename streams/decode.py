@@ -92,9 +92,7 @@ def decode_batch(batch: Batch, settings: Settings, partitions: int, proven: Cont
     for partition, messages in batch.messages.items():
         events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings))]
         unproven = list({placed.event.user_id: None for placed, _ in events if placed.event.user_id not in proven})
-        homes = dict(
-            zip(unproven, partitions_for([user_id.encode() for user_id in unproven], partitions).tolist(), strict=True)
-        )
+        homes = dict(zip(unproven, partitions_for([user_id.encode() for user_id in unproven], partitions).tolist(), strict=True))
         decoded.events[partition] = [
             placed
             for placed, message in events
@@ -118,9 +116,7 @@ def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message,
     if home == partition:
         return True
     if placed.origin:
-        reason = BadEvent(
-            "place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}."
-        )
+        reason = BadEvent("place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}.")
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason))
     else:
         key = placed.event.user_id.encode()

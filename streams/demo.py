@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 OUTSTANDING = 8_000  # events without an answer at full speed: two of the worker's largest batches keep it busy
+FETCH = 20  # ms; the embedded broker answers a waiting fetch when its time is up, not when a message comes
 WARMUP = 0.2  # the first share of the events is learned, but not counted
 STALLED = 60.0  # s without progress after which a run that was to end says what is missing
 FRAME = 0.25  # s between two pictures
@@ -63,7 +64,7 @@ class Demo:
         self._stopwatch = Stopwatch()
         self._answers = Answers(self._stopwatch)
         self._figures = Figures()
-        self._scene = Scene(of=run.events, hints=[*run.hints, ("worker's log", str(self._worker.log))])
+        self._scene = Scene(of=run.events)
         self._catalogue: Mapping[int, dict[str, Any]] = {}
         self._begun = time.monotonic()
         self._shown_at = 0.0
@@ -75,7 +76,7 @@ class Demo:
             with kafka_or_failed(self._settings.brokers):
                 await topics.ensure(self._settings)
             reader = stack.enter_context(Reader(self._settings.redis, self._settings.prefix))
-            results = await stack.enter_async_context(consuming(self._settings.brokers))
+            results = await stack.enter_async_context(consuming(self._settings.brokers, fetch_max_wait_ms=FETCH))
             await self._refuse_used(results, reader)
             await stack.enter_async_context(self._screen())
             stack.callback(self._worker.end)
@@ -155,7 +156,8 @@ class Demo:
         screen = console()
         if self._run.live and screen.is_terminal:
             with Live(console=screen, auto_refresh=False, transient=False) as live:
-                async with _beside(self._refresh(lambda: live.update(render(self._scene), refresh=True), FRAME)):
+                draw = lambda: live.update(render(self._scene, screen.height), refresh=True)  # noqa: E731
+                async with _beside(self._refresh(draw, FRAME)):
                     yield
         else:
             async with _beside(self._refresh(lambda: say(line(self._scene)), LINE)):
@@ -169,6 +171,7 @@ class Demo:
 
     def _compose(self, now: float) -> None:
         scene, found = self._scene, percentiles(self._stopwatch.recent)
+        scene.hints = [*self._run.hints, ("worker's log", str(self._worker.log))]
         scene.events = self._answers.answered()
         scene.rate = self._answers.rate(now)
         scene.p50, scene.p99 = found or (None, None)
@@ -209,7 +212,6 @@ class _Names(dict[str, str]):
     def __missing__(self, item: str) -> str:
         entry = self._catalogue.get(int(item)) if item.isdecimal() else None
         return str(entry["name"]) if entry else item
-
 
 
 _TOPICS = ("events", "items", "recommendations", "segments", "dead", "learned")

@@ -16,6 +16,9 @@ from streams.commands.output import clean, figure
 
 BAR = 24  # letters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉"
+TALL = 40  # lines of a terminal in which all of it has room
+LOW = 32  # with fewer lines, the tables show their best
+BEST = 5
 SEGMENTS = 10  # rows; the rest is in `upwell segments`
 ITEMS = 3  # of a recommendation
 
@@ -52,9 +55,11 @@ class Scene:
     hints: Sequence[tuple[str, str]] = ()
 
 
-def render(scene: Scene) -> RenderableType:
-    """The whole picture."""
-    parts = [_head(scene), Columns([_hits(scene), _segments(scene)], padding=(0, 3)), *map(_shown, scene.newest)]
+def render(scene: Scene, height: int = TALL) -> RenderableType:
+    """The whole picture, or what of it has room in so many lines."""
+    rows = SEGMENTS + BEST if height >= LOW else BEST
+    tables = Columns([_hits(scene, rows), _segments(scene, min(rows, SEGMENTS))], padding=(0, 3))
+    parts = [_head(scene), tables, *map(_shown, scene.newest if height >= TALL else scene.newest[:1])]
     return Panel(Group(*parts, _hints(scene)), title="upwell demo", title_align="left", border_style="cyan")
 
 
@@ -98,15 +103,13 @@ def _latency(scene: Scene) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False, pad_edge=False
-    )
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False, pad_edge=False)
 
 
-def _hits(scene: Scene) -> RenderableType:
-    table = _table("was the next purchase among the ten recommended?")
+def _hits(scene: Scene, rows: int) -> RenderableType:
+    table = _table("the next purchase was in the list")
     longest = max(scene.hit_rate.values(), default=0.0)
-    for name, rate in sorted(scene.hit_rate.items(), key=lambda pair: (pair[0] != "blend", -pair[1], pair[0])):
+    for name, rate in sorted(scene.hit_rate.items(), key=lambda pair: (pair[0] != "blend", -pair[1], pair[0]))[:rows]:
         style = "bold green" if name == "blend" else ""
         table.add_row(Text(clean(name), style), Text(f"{rate:.1%}", style), Text(bar(rate, longest), style or "blue"))
     if not scene.hit_rate:
@@ -114,13 +117,13 @@ def _hits(scene: Scene) -> RenderableType:
     return table
 
 
-def _segments(scene: Scene) -> RenderableType:
+def _segments(scene: Scene, rows: int) -> RenderableType:
     table = _table("segments of households")
     largest = sorted(scene.segments, key=lambda pair: -pair[1])
-    for name, size in largest[:SEGMENTS]:
+    for name, size in largest[:rows]:
         table.add_row(Text(clean(name), overflow="ellipsis", no_wrap=True), Text(figure(size), justify="right"))
-    if len(largest) > SEGMENTS:
-        table.add_row(Text(f"and {len(largest) - SEGMENTS} more", "dim"))
+    if len(largest) > rows:
+        table.add_row(Text(f"and {len(largest) - rows} more", "dim"))
     if not largest:
         table.add_row(Text("form when some hundred households are known", "dim"))
     return table

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streams
-from streams.watched import LAUNCH, WatchedServer
+from streams.watched import WatchedServer
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -44,23 +43,16 @@ class Worker(WatchedServer):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._environment = environment(settings) | {"UPWELL_HTTP": self.address}
+        self._settings = environment(settings) | {"UPWELL_HTTP": self.address}
 
     def _command(self) -> Sequence[str]:
         return [sys.executable, "-m", "streams.cli", "worker"]
 
-    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _environment(self) -> Mapping[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
         here = str(Path(streams.__file__).parents[1])
         path = os.pathsep.join(filter(None, (here, inherited.get("PYTHONPATH"))))
-        return subprocess.Popen(
-            ["/bin/sh", "-c", LAUNCH, str(self.log), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=self._watch.stdin if self._watch else None,
-            cwd=self.folder,
-            env=inherited | {"PYTHONPATH": path} | self._environment,
-            start_new_session=True,
-        )
+        return inherited | {"PYTHONPATH": path} | self._settings
 
     def _answers(self) -> bool:
         try:

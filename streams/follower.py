@@ -36,6 +36,7 @@ class Fold:
         self.models = models
         self.taught = taught
         self.partitions = 0
+        self.knobs = b""
         self.touched: set[int] = set()
         self.resets = 0
 
@@ -63,8 +64,8 @@ class Fold:
         return self.models.adopt(centers.centers, centers.generation, centers.at)
 
     def _layout(self, record: Record) -> bool:
-        """Take the count of events partitions that the operator accepted; the first worker of all writes the first one."""
-        self.partitions = record.partition
+        """Take what all must share: the count of events partitions and the models' settings, written by the first worker."""
+        self.partitions, self.knobs = record.partition, record.body
         return True
 
     def _reset(self, record: Record) -> bool:
@@ -72,6 +73,7 @@ class Fold:
         self.taught.clear()
         if record.start:
             self.models.clear()
+            self.partitions, self.knobs = 0, b""
         return True
 
     _HANDLERS: dict[Kind, Callable[[Fold, Record], bool]] = {

@@ -66,6 +66,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         )
         self._positions = Positions(self._topic, pipeline.teacher)
         self._resume: set[int] = set()
+        self._rewind = False
         self._epoch = 0
         self._size = _FEWEST
         self._in_hand = asyncio.Lock()
@@ -124,7 +125,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         return partition in self._positions.next
 
     def measure(self) -> None:
-        """Tell the metrics how far each partition is."""
+        """Tell the metrics how far each partition is, and mark it for a rewind."""
+        self._positions.mark(time.monotonic(), self._settings.intake.rewind_s)
         for partition, position in self._positions.next.items():
             end = self._consumer.highwater(TopicPartition(self._topic, partition)) or position
             applied = self._positions.applied[partition] or 0
@@ -220,9 +222,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             return
         self._committed_at = time.monotonic()
         offsets = {
-            TopicPartition(self._topic, p): applied
-            for p, applied in self._positions.applied.items()
-            if applied is not None
+            TopicPartition(self._topic, p): applied for p, applied in self._positions.applied.items() if applied is not None
         }
         try:
             await self._consumer.commit(offsets)
@@ -239,6 +239,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._pipeline.profiles.let_go_all()
             await persist("Redis", self._store.applied)
             self._resume |= set(self._positions.next)
+            self._rewind = self._store.cluster
 
     async def _resume_partitions(self, partitions: Sequence[int]) -> None:
         """Rule 2, for partitions assigned, refused or to be read again."""
@@ -248,10 +249,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         begins = await self._consumer.beginning_offsets(places)
         ends = await self._consumer.end_offsets(places)
         for place in places:
-            at = self._positions.resume(place.partition, applied.get(place.partition), begins[place], ends[place])
+            at = self._positions.resume(
+                place.partition, applied.get(place.partition), begins[place], ends[place], rewind=self._rewind
+            )
             self._pipeline.profiles.release(place.partition)
             self._consumer.seek(place, at)
         self._resume -= set(partitions)
+        self._rewind = False
         self._epoch += 1
         self.joined = True
 

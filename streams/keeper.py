@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from streams.metrics import Metrics
 from streams.models.models import Models
 from streams.publisher import Publisher
 from streams.records import Centers, Kind, Record, encode, encode_centers
-from streams.segments import segments_of
+from streams.segments import Row, segments_of
 from streams.settings import Settings
 from streams.similar import Similar
 from streams.snapshots import freeze
@@ -73,20 +73,28 @@ class Keeper:
         """The models as folded so far."""
         return self._fold.models
 
-    async def tick(self) -> None:
-        """Bring the shared keys up to date with the models; does nothing while nothing is taught."""
+    async def tick(self, *, owner: bool) -> None:
+        """Bring names, and for the owner of partition 0 the shared keys, up to date; nothing to do while nothing is taught."""
         models = self.models
-        if models.segments.needs_solve() and self._asked < models.segments.generation + 1:
+        if owner and models.segments.needs_solve() and self._asked < models.segments.generation + 1:
             await self._solve()
         if models.version == self._written and not self._fold.touched:
             return
         self._written = models.version
-        await self._write_model()
-        await self._write_trending()
-        await self._write_items()
         self._ticks += 1
-        if self._ticks % _SEGMENTS_EVERY == 0 or not self.names:
-            await self._write_segments()
+        rows = await self._describe() if self._ticks % _SEGMENTS_EVERY == 0 or not self.names else []
+        if owner:
+            await self._write_model()
+            await self._write_trending()
+            await self._write_segments(rows)
+            await self._write_items()
+        else:
+            self._fold.touched.clear()
+
+    async def _describe(self) -> list[Row]:
+        rows = await self._aside(segments_of, self.models)
+        self.names.update({row.segment: row.fields["name"] for row in rows})
+        return rows
 
     async def _solve(self) -> None:
         """Re-solve the centers from the reservoir and log the result: K-means is not exactly repeatable on every CPU."""
@@ -122,9 +130,7 @@ class Keeper:
             self._redis, self._keys, {name.decode(): float(count) for name, count in zip(names, counts, strict=True)}
         )
 
-    async def _write_segments(self) -> None:
-        rows = await self._aside(segments_of, self.models)
-        self.names.update({row.segment: row.fields["name"] for row in rows})
+    async def _write_segments(self, rows: Sequence[Row]) -> None:
         for row in rows:
             await segments.write(self._redis, self._keys, row.segment, **row.fields)
             self._metrics.segment_size.labels(str(row.segment)).set(row.fields["size"])

@@ -46,9 +46,7 @@ def _address(text: str, *, least_port: int = 1) -> str:
     host, _, port = text.strip().rpartition(":")
     if re.fullmatch(_HOST, host) and port.isascii() and port.isdigit() and least_port <= int(port) <= 65_535:
         return f"{host}:{port}"
-    near = (
-        f"{text.strip()}:9092" if re.fullmatch(_HOST, text.strip()) and not text.strip().isdigit() else "127.0.0.1:9092"
-    )
+    near = f"{text.strip()}:9092" if re.fullmatch(_HOST, text.strip()) and not text.strip().isdigit() else "127.0.0.1:9092"
     raise ValueError(f"{text.strip()!r} is no host:port; write it as {near}")
 
 
@@ -68,7 +66,7 @@ def _redis_url(text: str) -> RedisURL:
         legal = bool(url.hostname) and (url.port or 1) > 0 and re.fullmatch(r"/?\d*", url.path)
     except ValueError:
         legal = False
-    if (legal and url.scheme in {"redis", "rediss"}) or text.startswith("unix:///"):
+    if (legal and url.scheme in {"redis", "rediss", "redis+cluster", "rediss+cluster"}) or text.startswith("unix:///"):
         return RedisURL(text)
     raise ValueError("it is no Redis URL; write it as redis://127.0.0.1:6379/0, or rediss:// for TLS")
 
@@ -120,9 +118,7 @@ class Topics(_Section):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"two topics have the name {twice!r}; give each its own")
         if 0 in {self.replication, self.min_insync} or self.replication in range(self.min_insync):
-            raise ValueError(
-                "min_insync exceeds replication, or one is 0; take 3 and 2, or -1 for the brokers' defaults"
-            )
+            raise ValueError("min_insync exceeds replication, or one is 0; take 3 and 2, or -1 for the brokers' defaults")
         return self
 
 

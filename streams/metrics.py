@@ -39,9 +39,7 @@ SNAPSHOT_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 class BatchHistogram(Collector):
     """A histogram that takes a micro-batch of values in one call, at a twentieth of the cost of a call for each."""
 
-    def __init__(
-        self, name: str, documentation: str, *, buckets: tuple[float, ...], registry: CollectorRegistry
-    ) -> None:
+    def __init__(self, name: str, documentation: str, *, buckets: tuple[float, ...], registry: CollectorRegistry) -> None:
         self.name = name
         self.documentation = documentation
         self._bounds = np.array(buckets, np.float64)
@@ -108,26 +106,20 @@ class Metrics:
             self.stage_seconds.labels(stage)
 
     def _places(self) -> None:
-        self.lag_events = self._gauge(
-            "lag_events", "Events of an assigned partition that are not applied yet.", "partition"
-        )
+        self.lag_events = self._gauge("lag_events", "Events of an assigned partition that are not applied yet.", "partition")
         self.taught_offset = self._gauge(
             "taught_offset", "Next offset of a partition that the learned log has to teach.", "partition"
         )
         self.applied_offset = self._gauge(
             "applied_offset", "Next offset of an assigned partition that profiles in Redis have to apply.", "partition"
         )
-        self.learned_offset = self._gauge(
-            "learned_offset", "Next offset of the learned log that this worker has to fold."
-        )
+        self.learned_offset = self._gauge("learned_offset", "Next offset of the learned log that this worker has to fold.")
         self.ready = self._gauge(
             "ready", "Whether this worker serves: caught up with the learned log, brokers and Redis reachable."
         )
         self.ready_part = self._gauge("ready_part", "Whether one condition of being ready holds.", "part")
         self.cached_profiles = self._gauge("cached_profiles", "Profiles held in this worker's memory.")
-        self.profiles = self._counter(
-            "profiles", "Profiles asked for by micro-batches, by where they were found.", "origin"
-        )
+        self.profiles = self._counter("profiles", "Profiles asked for by micro-batches, by where they were found.", "origin")
         for part in PARTS:
             self.ready_part.labels(part)
         for origin in ORIGINS:

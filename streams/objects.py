@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEPTH", "bound_depth", "fields", "raw_fields", "unicode"]
 
-DEPTH: Final = (
-    64  # whether a record is legal must not depend on the stack of who decodes it, as Python's own bound does
-)
+DEPTH: Final = 64  # whether a record is legal must not depend on the stack of who decodes it, as Python's own bound does
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _JSON: Final = msgspec.json.Decoder(Raw).decode
@@ -55,9 +53,7 @@ def _no_object(value: bytes, bad: type[Poison]) -> Poison:
         return _too_deep(bad)
     except msgspec.DecodeError as error:
         return _no_json(value, error, bad)
-    return bad(
-        "decode", "not_an_object", f"The record must hold one JSON object, found {found}; send one object a record."
-    )
+    return bad("decode", "not_an_object", f"The record must hold one JSON object, found {found}; send one object a record.")
 
 
 def _no_json(value: bytes, error: Exception, bad: type[Poison]) -> Poison:

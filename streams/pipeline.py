@@ -75,15 +75,15 @@ class Pipeline:
             decoded = decode_batch(batch, self.settings, partitions, self.profiles)
         homes = decoded.homes()
         profiles = await self.profiles.get(homes)
+        for origin, count in self.profiles.found.items():
+            self._metrics.profiles.labels(origin).inc(count)
         async with self.lock:
             with self._metrics.stage("observe"):
                 observed = self.observer.observe(batch, decoded, profiles)
             with self._metrics.stage("recommend"):
                 scored = await asyncio.get_running_loop().run_in_executor(self._executor, self.scorer.score, observed)
         with self._metrics.stage("encode"):
-            answer = Answer(
-                dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events
-            )
+            answer = Answer(dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
             answer.records = self.teach(observed, scored)
             self._recommend(answer, observed, scored)
         return answer

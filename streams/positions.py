@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from state.store import Applied
@@ -24,11 +25,22 @@ class Positions:
     def __init__(self, topic: str, teacher: Teacher) -> None:
         self._topic = topic
         self._teacher = teacher
+        self._marks: deque[tuple[float, dict[int, int | None]]] = deque()
         self.next: dict[int, int] = {}
         self.applied: dict[int, int | None] = {}
 
-    def resume(self, partition: int, applied: int | None, begin: int, end: int) -> int:
-        """Rule 2: take up a partition whose offsets run from ``begin`` to ``end``, of which Redis has ``applied``."""
+    def mark(self, now: float, rewind: float) -> None:
+        """Remember what is applied now, and forget all but one of the marks that are older than ``rewind`` seconds."""
+        self._marks.append((now, dict(self.applied)))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - rewind:
+            self._marks.popleft()
+
+    def resume(self, partition: int, applied: int | None, begin: int, end: int, *, rewind: bool = False) -> int:
+        """Rule 2: take up a partition whose offsets run from ``begin`` to ``end``, of which Redis has ``applied``.
+
+        With ``rewind`` go back further, to what was applied some seconds ago: the shards of a Redis Cluster lose different
+        amounts when it fails over (rule 6).
+        """
         taught = self._teacher.taught.ends.get(partition)
         if max(applied or 0, taught or 0) > end:
             raise Refusal(
@@ -36,14 +48,16 @@ class Positions:
                 "the topic was recreated.",
                 fix="upwell reset",
             )
-        at = self._teacher.resume(partition, applied)
+        at = self._teacher.resume(partition, self._rewound(partition, applied) if rewind else applied)
         if at is not None and at < begin:
-            log.warning(
-                "%s[%d]: events %d to %d were deleted before they were applied", self._topic, partition, at, begin
-            )
+            log.warning("%s[%d]: events %d to %d were deleted before they were applied", self._topic, partition, at, begin)
         self.next[partition] = begin if at is None else max(at, begin)
         self.applied[partition] = applied
         return self.next[partition]
+
+    def _rewound(self, partition: int, applied: int | None) -> int | None:
+        marked = self._marks[0][1].get(partition) if self._marks else None
+        return applied if applied is None or marked is None else min(applied, marked)
 
     def release(self, partition: int) -> None:
         """Forget a partition that went to another worker."""

@@ -36,10 +36,9 @@ class Profiles:
         self._cache: OrderedDict[str, Profile] = OrderedDict()
         self._free: list[int] = []
         self._slots = 0
+        self.found: dict[str, int] = {}
         self._held: list[Collection[str]] = []
-        self.histories = Histories(
-            slots=self._limit + 2 * settings.intake.batch_events, length=100, keep=settings.models.keep
-        )
+        self.histories = Histories(slots=self._limit + 2 * settings.intake.batch_events, length=100, keep=settings.models.keep)
 
     def __len__(self) -> int:
         """Count the cached profiles."""
@@ -52,9 +51,11 @@ class Profiles:
         """
         self._held.append(homes)
         missing = [user_id for user_id in homes if user_id not in self._cache]
-        if missing:
-            for user_id, profile in zip(missing, await self._reads.load(missing), strict=True):
-                self._admit(profile or Profile(user_id=user_id, partition=homes[user_id]), homes[user_id])
+        loaded = await self._reads.load(missing) if missing else []
+        for user_id, profile in zip(missing, loaded, strict=True):
+            self._admit(profile or Profile(user_id=user_id), homes[user_id])
+        new = loaded.count(None)
+        self.found = {"cache": len(homes) - len(missing), "redis": len(missing) - new, "new": new}
         found = {}
         for user_id in homes:
             found[user_id] = self._cache[user_id]

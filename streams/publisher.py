@@ -46,12 +46,9 @@ class Publisher:
     async def publish(self, answer: Answer) -> None:
         """Send a micro-batch's answer and return when all of it is acknowledged."""
         pending = await self._recommendations(answer)
+        pending += [await self._producer.send(self._topics.learned, value=record, partition=0) for record in answer.records]
         pending += [
-            await self._producer.send(self._topics.learned, value=record, partition=0) for record in answer.records
-        ]
-        pending += [
-            await self._producer.send(self._topics.segments, key=change.key, value=change.value)
-            for change in answer.segments
+            await self._producer.send(self._topics.segments, key=change.key, value=change.value) for change in answer.segments
         ]
         pending += [await self._rekey(event) for event in answer.rekeyed]
         pending += [await self.bury(self._topics.events, letter) for letter in answer.dead]
@@ -97,13 +94,9 @@ class Publisher:
         keys = [key for key, _ in answer.recommendations]
         count = len(await self._producer.partitions_for(topic))
         by_partition: dict[int, list[tuple[bytes, bytes]]] = {}
-        for key, partition, (_, value) in zip(
-            keys, partitions_for(keys, count).tolist(), answer.recommendations, strict=True
-        ):
+        for key, partition, (_, value) in zip(keys, partitions_for(keys, count).tolist(), answer.recommendations, strict=True):
             by_partition.setdefault(partition, []).append((key, value))
-        return [
-            sent for partition, rows in by_partition.items() for sent in await self._batches(topic, partition, rows)
-        ]
+        return [sent for partition, rows in by_partition.items() for sent in await self._batches(topic, partition, rows)]
 
     async def _batches(self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> Pending:
         """Send rows as ready-made batches, which costs a tenth of sending them one by one."""

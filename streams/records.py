@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -225,3 +226,8 @@ def _ids(packed: Packed) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _packed(blob: NDArray[Any], ends: NDArray[Any]) -> Packed:
     return Packed(blob.astype(np.uint8, copy=False), ends.astype(np.int64))
+
+
+def encode_knobs(parameters: Mapping[str, Mapping[str, object]]) -> bytes:
+    """Write the models' settings, which all followers of a log must share, so that equal settings give equal bytes."""
+    return msgspec.json.encode(parameters, order="deterministic")

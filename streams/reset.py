@@ -11,13 +11,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from state import snapshots
-from state.connection import Client, connect
+from state.connection import Client, open_redis
 from state.keys import Keys
 from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.models import Models
-from streams.records import Kind, Record, decode, encode
+from streams.records import Kind, Record, decode, encode, encode_knobs
 from streams.servers import producing
 from streams.settings import Settings
 from streams.snapshots import freeze, thaw
@@ -34,6 +34,7 @@ class Plan:
     models: bool
     offsets: bool
     partitions: int | None
+    knobs: bytes
 
     def lines(self) -> list[str]:
         """Say it for people."""
@@ -81,7 +82,7 @@ async def _run(settings: Settings, models: bool) -> list[str]:
 
 @asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, Client, Keys]]:
-    redis = connect(settings.redis.get_secret_value())
+    redis = open_redis(settings.redis.get_secret_value())
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -98,11 +99,11 @@ async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, k
     ends = await consumer.end_offsets(places)
     known = {int(partition): int(offset) for partition, offset in applied.items()}
     recreated = any(
-        max(known.get(place.partition, 0), fold.taught.ends.get(place.partition, 0)) > end
-        for place, end in ends.items()
+        max(known.get(place.partition, 0), fold.taught.ends.get(place.partition, 0)) > end for place, end in ends.items()
     )
     changed = fold.partitions not in (0, len(places))
-    return Plan(models or broken, recreated, len(places) if changed else None)
+    knobs = encode_knobs(settings.parameters())
+    return Plan(models or broken or fold.knobs not in (b"", knobs), recreated, len(places) if changed else None, knobs)
 
 
 async def _places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -147,7 +148,7 @@ def _records(found: Plan) -> Sequence[Record]:
     if found.models or found.offsets:
         records.append(Record(Kind.RESET, 0, 0, int(found.models), int(found.models), b""))
     if found.partitions is not None:
-        records.append(Record(Kind.LAYOUT, 0, found.partitions, 0, 0, b""))
+        records.append(Record(Kind.LAYOUT, 0, found.partitions, 0, 0, found.knobs))
     return records
 
 
@@ -157,7 +158,7 @@ async def _start_over(settings: Settings, consumer: AIOKafkaConsumer, redis: Cli
     end = (await consumer.end_offsets([log]))[log]
     fold = Fold(Models(**settings.parameters()), Taught())
     fold.models.version = end
-    fold.partitions = len(await _places(consumer, settings.topics.events))
+    fold.partitions, fold.knobs = len(await _places(consumer, settings.topics.events)), encode_knobs(settings.parameters())
     frozen = freeze(fold)
     async for key in redis.scan_iter(match=keys.snapshot_pointer + b"*", count=_SCAN):
         await redis.unlink(key)

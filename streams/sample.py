@@ -102,7 +102,7 @@ def _prices() -> dict[int, float]:
 
 def _entry(row: dict[str, Any], price: float | None) -> dict[str, Any]:
     path = [name for name in (row["department"], row["product_category"]) if name]
-    tags = [f"maker {row['manufacturer_id']}", *([row["package_size"].lower()] if row["package_size"] else [])]
+    size = row["package_size"]
     kind = row["product_type"] or row["product_category"] or row["department"]
     entry = {
         "item_id": str(row["product_id"]),
@@ -110,6 +110,6 @@ def _entry(row: dict[str, Any], price: float | None) -> dict[str, Any]:
         "brand": row["brand"],
         "category": [name.lower() for name in path],
         "price": price,
-        "tags": tags,
+        "tags": [size.lower()] if size else None,
     }
     return {name: value for name, value in entry.items() if value is not None}

@@ -246,9 +246,7 @@ def decode_item(key: bytes | None, value: bytes | None) -> Item | Deleted:
 def _read(value: bytes | None) -> _Sent:
     """Give an event's fields: in one pass if they are of the common types, else each as it is."""
     if value is None:
-        raise BadEvent(
-            "decode", "no_value", "An event must be a JSON object, found a record without a value; send one."
-        )
+        raise BadEvent("decode", "no_value", "An event must be a JSON object, found a record without a value; send one.")
     try:
         sent = _TYPED(value)
         value.isascii() or value.decode()  # what was skipped must be UTF-8 too
@@ -278,9 +276,7 @@ def _same(keyed: str | None, named: str | None) -> str:
         raise BadItem("validate", "missing_item_id", "An item needs `item_id`, found none and no key; send it as both.")
     if keyed is not None and named is not None and keyed != named:
         found = f"the key {quoted(keyed)} and the `item_id` {quoted(named)}"
-        raise BadItem(
-            "validate", "wrong_key", f"An item's key must be its `item_id`, found {found}; send the id as both."
-        )
+        raise BadItem("validate", "wrong_key", f"An item's key must be its `item_id`, found {found}; send the id as both.")
     return named or keyed or ""
 
 

@@ -90,9 +90,7 @@ class Scorer:
         self, profiles: Sequence[Profile], query: Query, vectors: NDArray[np.float32], segments: NDArray[np.int16]
     ) -> Ranked:
         """Rank items for the users of a query, and keep the candidates for the blend to learn from."""
-        ranked = self.recommender.recommend(
-            self._models, query, vectors, segments, self._models.blend.weights_for(segments)
-        )
+        ranked = self.recommender.recommend(self._models, query, vectors, segments, self._models.blend.weights_for(segments))
         slots = np.array([profile.slot for profile in profiles], np.int32)
         self._histories.keep_candidates(slots, ranked.starts, ranked.candidates, ranked.features)
         return ranked

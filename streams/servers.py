@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from redis import exceptions
 
-from streams.settings import RedisURL
+from streams.knobs import RedisURL
 
 PATIENCE = 20_000  # ms a request may take before the broker counts as away; long enough for a leader election
 LINGER = 5  # ms a message waits for company

@@ -9,6 +9,7 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -17,7 +18,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from state import snapshots
-from state.connection import connect, eviction_warning, persistence_warning
+from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from state.store import Store
 from streams import topics
@@ -30,7 +31,7 @@ from streams.metrics import Metrics
 from streams.models.models import Models
 from streams.pipeline import Pipeline
 from streams.publisher import Publisher
-from streams.records import Kind, Record, encode
+from streams.records import Kind, Record, encode, encode_knobs
 from streams.settings import Settings
 from streams.snapshots import thaw
 from streams.warm import warm
@@ -46,13 +47,15 @@ _ASK_SECONDS = 2.0
 class Serving(Service):
     """Owns every part of the data plane; ``failure`` is what ended it, if it ended by itself."""
 
+    logger = logging.getLogger("mode.serving")
+
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         super().__init__()
         self.settings = settings
         self.metrics = metrics
         self.failure: Exception | None = None
         self.opened = asyncio.Event()
-        self.redis = connect(settings.redis.get_secret_value())
+        self.redis = open_redis(settings.redis.get_secret_value())
         self.keys = Keys(settings.prefix)
 
     @Service.task
@@ -88,6 +91,8 @@ class Serving(Service):
         await self._check_layout()
         await warming
         self.opened.set()
+        where = f"{self.settings.topics.events} ({self.intake.partitions} partitions)"
+        log.info("serving %s, learned log folded up to %d, http://%s", where, self.fold.models.version, self.settings.http)
 
     async def _load(self) -> Fold:
         parameters = self.settings.parameters()
@@ -104,9 +109,7 @@ class Serving(Service):
         self.pipeline = Pipeline(settings, self.fold.models, self.teacher, store, metrics, executor)
         self.publisher = Publisher(settings)
         lock = self.pipeline.lock
-        self.follower = Follower(
-            settings, self.fold, self.teacher, lock, metrics, executor, self._go_back
-        )
+        self.follower = Follower(settings, self.fold, self.teacher, lock, metrics, executor, self._go_back)
         self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)
         self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate)
         self.pipeline.segment_names = self.keeper.names
@@ -116,11 +119,16 @@ class Serving(Service):
 
     async def _check_layout(self) -> None:
         """Rule 8: users are found by their partition, so a changed count of partitions is not served unasked."""
+        knobs = encode_knobs(self.settings.parameters())
         if self.fold.partitions == 0:
-            await self.publisher.append(
-                encode(Record(Kind.LAYOUT, self.teacher.writer, self.intake.partitions, 0, 0, b""))
-            )
+            layout = Record(Kind.LAYOUT, self.teacher.writer, self.intake.partitions, 0, 0, knobs)
+            await self.publisher.append(encode(layout))
             await self.follower.to_end()
+        if self.fold.knobs != knobs:
+            raise Refusal(
+                "The learned log was written with other settings of models or segments; followers would not agree.",
+                fix="set them as on the other workers, or start the models over with `upwell reset --models`",
+            )
         if self.fold.partitions != self.intake.partitions:
             raise Refusal(
                 f"{self.settings.topics.events} has {self.intake.partitions} partitions, users were placed by {self.fold.partitions}.",
@@ -140,8 +148,8 @@ class Serving(Service):
             if self.fold.resets != self._resets:
                 raise Refusal("The models or offsets were reset while this worker ran.", fix="start the worker again")
             self.intake.measure()
-            if self.intake.owns(0):
-                await self._attempt(self.keeper.tick)
+            await self._attempt(partial(self.keeper.tick, owner=self.intake.owns(0)))
+            await self.ready()
 
     async def _snapshots(self) -> None:
         while not self.should_stop:

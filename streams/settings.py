@@ -210,9 +210,7 @@ def _wrong(errors: list[ErrorDetails], sources: Mapping[str, Mapping[str, Any]])
 
 def _unknown(name: str, found: object, origin: str, known: Iterable[str]) -> SettingsError:
     value = "'***'" if _SECRET.search(name) else _shown(found)
-    return SettingsError(
-        f"{name} (from {origin}) is {value}, but no setting has this name; {_meant(name, list(known))}"
-    )
+    return SettingsError(f"{name} (from {origin}) is {value}, but no setting has this name; {_meant(name, list(known))}")
 
 
 def _needs(error: ErrorDetails, field: FieldInfo | None) -> str:
@@ -273,9 +271,7 @@ def _words(kind: object, bounds: Iterable[object]) -> str:
     """Describe a type and its bounds."""
     if get_origin(kind) is Annotated:
         inner, *metadata = get_args(kind)
-        return _words(
-            inner, [bound for one in metadata for bound in (one.metadata if isinstance(one, FieldInfo) else [one])]
-        )
+        return _words(inner, [bound for one in metadata for bound in (one.metadata if isinstance(one, FieldInfo) else [one])])
     if get_origin(kind) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(kind))
     if get_origin(kind) in {Union, UnionType}:

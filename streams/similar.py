@@ -52,9 +52,7 @@ class Similar:
             for row, (name, item) in enumerate(zip(names, items, strict=True))
         ]
 
-    def _similar(
-        self, models: Models, items: NDArray[np.int32], scores: NDArray[np.float32]
-    ) -> list[tuple[str, float]]:
+    def _similar(self, models: Models, items: NDArray[np.int32], scores: NDArray[np.float32]) -> list[tuple[str, float]]:
         found = (items >= 0) & (scores > 0)
         names = models.items.names(items[found])
         return [(name.decode(), round(float(score), 4)) for name, score in zip(names, scores[found], strict=True)]

@@ -28,6 +28,7 @@ class _Header(msgspec.Struct):
     taught: dict[int, int]
     origins: dict[int, dict[int, int]]
     partitions: int
+    knobs: bytes
     arrays: list[tuple[str, str, list[int]]]
 
 
@@ -55,6 +56,7 @@ def freeze(fold: Fold) -> Frozen:
         fold.taught.ends,
         fold.taught.origins,
         fold.partitions,
+        fold.knobs,
         [(name, array.dtype.str, list(array.shape)) for name, array in arrays.items()],
     )
     return Frozen(fold.models.version, msgspec.json.encode(header), list(arrays.values()))
@@ -85,5 +87,5 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
             fix="set them back, or `upwell reset --models`",
         ) from error
     fold = Fold(models, Taught(header.taught, header.origins))
-    fold.partitions = header.partitions
+    fold.partitions, fold.knobs = header.partitions, header.knobs
     return fold

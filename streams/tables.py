@@ -56,10 +56,10 @@ class Source:
         self.name = "standard input" if path == "-" else path
         self.size = None if path == "-" else _size(path)
         self.taken = 0
-        self._below = cast("io.BufferedReader", sys.stdin.buffer if path == "-" else Path(path).open("rb"))
-        packed = io.BufferedReader(_Counted(self), STRETCH_BYTES)
+        self._below = cast("io.BufferedReader", sys.stdin.buffer if path == "-" else Path(path).open("rb"))  # noqa: SIM115 - closed by close()
+        packed: io.BufferedReader = io.BufferedReader(_Counted(self), STRETCH_BYTES)
         self.packed = packed.peek(2)[:2] == b"\x1f\x8b"
-        self.stream = _unpacked(packed) if self.packed else packed
+        self.stream: io.BufferedReader = _unpacked(packed) if self.packed else packed
         self.head = self.stream.peek(HEAD_BYTES)
 
     def read_below(self, size: int) -> bytes:

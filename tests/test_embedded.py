@@ -118,9 +118,7 @@ def test_does_not_start_twice(server: WatchedServer) -> None:
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit()", "raise KeyboardInterrupt"])
 def test_dies_with_its_parent_but_not_with_the_thread_that_started_it(end: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STARTS_AND_DIES.format(end=end)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", STARTS_AND_DIES.format(end=end)], capture_output=True, text=True, check=False)
     words = done.stdout.split()
     assert len(words) == 4, done.stderr
     wait_until_sync(lambda: all(gone(int(pid)) for pid in words[::2]), what="both servers are gone")

@@ -42,9 +42,8 @@ def written(tmp_path: Path, text: str | bytes, name: str = "events.csv") -> Path
 
 
 def as_csv(delimiter: str = ",") -> bytes:
-    lines = [delimiter.join(EVENTS[0])]
-    for row in EVENTS:
-        lines.append(delimiter.join('"{}"'.format(str(cell).replace('"', '""')) for cell in row.values()))
+    quoted = [['"{}"'.format(str(cell).replace('"', '""')) for cell in row.values()] for row in EVENTS]
+    lines = [delimiter.join(cells) for cells in ([*EVENTS[0]], *quoted)]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -133,7 +132,8 @@ def test_a_missing_column_is_told_with_those_there_are_and_the_fix(tmp_path, giv
 
 
 def test_bad_lines_are_told_by_number_and_the_others_are_read(tmp_path):
-    text = b"user_id,item_id,timestamp,value\na,b,1,1\n\n,b,1,1\na,,1,1\na,b\na,b,never,1\na,b,1,much\n\xff,b,1,1\na,b,,\nz,z,2,inf\n"
+    head = b"user_id,item_id,timestamp,value\na,b,1,1\n\n"
+    text = head + b",b,1,1\na,,1,1\na,b\na,b,never,1\na,b,1,much\n\xff,b,1,1\na,b,,\nz,z,2,inf\n"
     rows, bad = read(written(tmp_path, text))
     assert [(row["line"], row["timestamp"], row["value"]) for row in rows] == [(2, 1.0, 1.0), (10, None, None)]
     assert bad == [
@@ -186,11 +186,13 @@ def test_times_are_told_apart_by_their_size_or_form(written_, expected):
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_parquet_timestamps_of_every_unit_are_seconds(tmp_path, unit):
-    table = pa.table({
-        "user_id": pa.array([7], pa.int64()),
-        "item_id": pa.array(["x"]).dictionary_encode(),
-        "time": pa.array([1_700_000_000 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]], pa.timestamp(unit)),
-    })
+    table = pa.table(
+        {
+            "user_id": pa.array([7], pa.int64()),
+            "item_id": pa.array(["x"]).dictionary_encode(),
+            "time": pa.array([1_700_000_000 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]], pa.timestamp(unit)),
+        }
+    )
     pq.write_table(table, tmp_path / "x.parquet")
     rows, _ = read(tmp_path / "x.parquet")
     assert (rows[0]["user_id"], rows[0]["item_id"], rows[0]["timestamp"]) == ("7", "x", 1_700_000_000.0)

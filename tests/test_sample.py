@@ -66,7 +66,7 @@ def test_a_product_is_a_message_of_the_items_topic(catalogue):
         "brand": "Private",
         "category": ["grocery", "seafood - shelf stable"],
         "price": 1.0,
-        "tags": ["maker 69", "14.75 oz"],
+        "tags": ["14.75 oz"],
     }
 
 

@@ -84,9 +84,7 @@ class TestALegalEvent:
         assert decode(sent()) == Event("view", "ada", "tea", RECEIVED, RECEIVED)
 
     def test_may_carry_all_fields_of_the_contract(self):
-        whole = sent(
-            timestamp=1.6e9, value=2.5, event_id="e", session_id="s", recommendation_id="r", properties={"a": [1]}
-        )
+        whole = sent(timestamp=1.6e9, value=2.5, event_id="e", session_id="s", recommendation_id="r", properties={"a": [1]})
         assert decode(whole) == Event("view", "ada", "tea", 1.6e9, 1.6e9, 2.5, "e", "s", "r")
 
     @given(legal)
@@ -228,10 +226,7 @@ class TestNoEvent:
             *((raw(name, text), f"bad_{name}") for name in IDS for text in NO_IDS),
             *((raw("type", text), "bad_type") for text in (b'""', b"5", b"true", b"[]", b'"%s"' % (b"x" * 65))),
             *((raw("value", text), "bad_value") for text in NO_VALUES),
-            *(
-                (json.dumps({k: v for k, v in EVENT.items() if k != name}).encode(), f"missing_{name}")
-                for name in EVENT
-            ),
+            *((json.dumps({k: v for k, v in EVENT.items() if k != name}).encode(), f"missing_{name}") for name in EVENT),
             *((raw(name, b"null"), f"missing_{name}") for name in EVENT),
             (b"{}", "missing_type"),
             (sent(type="rating"), "missing_value"),
@@ -293,9 +288,7 @@ class TestAnItem:
             "price": 3,
             "tags": ["hot", 7],
         }
-        item = decode_item(
-            b"tea", json.dumps(entry | {"available": False, "url": "u", "image": "i", "more": 1}).encode()
-        )
+        item = decode_item(b"tea", json.dumps(entry | {"available": False, "url": "u", "image": "i", "more": 1}).encode())
         assert item == Item("tea", "Tea", "Acme", ("grocery", "drinks"), 3.0, ("hot", "7"), False, "u", "i")
 
     def test_takes_its_id_from_the_key_and_is_available_by_default(self):
@@ -304,9 +297,7 @@ class TestAnItem:
     def test_may_have_a_number_as_id(self):
         assert decode_item(b"12", b'{"item_id": 12}') == Item("12")
 
-    @pytest.mark.parametrize(
-        "category", ["grocery/drinks", "grocery > drinks", ["grocery", "drinks"], "/grocery/drinks/"]
-    )
+    @pytest.mark.parametrize("category", ["grocery/drinks", "grocery > drinks", ["grocery", "drinks"], "/grocery/drinks/"])
     def test_has_a_category_path_however_it_is_written(self, category):
         assert decode_item(b"tea", json.dumps({"category": category}).encode()).category == ("grocery", "drinks")
 

@@ -136,9 +136,7 @@ class TestAWrongSetting:
         assert "is no TOML" in wrong()
 
     @given(
-        st.dictionaries(
-            st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8) | st.lists(st.none()), min_size=1
-        )
+        st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8) | st.lists(st.none()), min_size=1)
     )
     def test_whatever_it_is_raises_nothing_else(self, overrides):
         try:
@@ -154,9 +152,7 @@ class TestSecrets:
         assert settings.redis.masked == "redis://me:***@host:6379/1"
         assert settings.redis == settings.redis.get_secret_value() == "redis://me:s3cret@host:6379/1"
 
-    @pytest.mark.parametrize(
-        "url", ["http://me:s3cret@host", "redis://:s3cret@host:99999999", "redis://me:s3c@ret@host/x"]
-    )
+    @pytest.mark.parametrize("url", ["http://me:s3cret@host", "redis://:s3cret@host:99999999", "redis://me:s3c@ret@host/x"])
     def test_a_wrong_url_is_told_without_its_password(self, url):
         assert "s3c" not in wrong({"redis": url})
         assert "ret@" not in wrong({"redis": url})

@@ -18,9 +18,7 @@ def test_settings_of_a_test_change_single_fields_of_a_section() -> None:
     assert tree == {"group": "a", "intake": {"batch_ms": 9, "rewind_s": 1}, "size": 3}
 
 
-def test_two_tests_share_no_name(
-    options: Callable[..., Tree], settings: Callable[..., Settings], broker: Broker
-) -> None:
+def test_two_tests_share_no_name(options: Callable[..., Tree], settings: Callable[..., Settings], broker: Broker) -> None:
     checked = settings(broker, partitions=2, intake={"batch_ms": 5})
     assert (checked.partitions, checked.intake.batch_ms, checked.brokers) == (2, 5, broker.address)
     assert checked.topics.events == options(broker)["topics"]["events"] != "events"

@@ -22,9 +22,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     variables: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
-            variables |= {
-                f"UPWELL_{name.upper()}_{inner.upper()}": str(inner_value) for inner, inner_value in value.items()
-            }
+            variables |= {f"UPWELL_{name.upper()}_{inner.upper()}": str(inner_value) for inner, inner_value in value.items()}
         else:
             variables[f"UPWELL_{name.upper()}"] = str(value)
     return variables

@@ -35,9 +35,7 @@ Entry = tuple[int, int, Item | Deleted]
 
 def mount(app: faust.App, settings: Settings, serving: Serving) -> None:
     """Put the agent on the items topic; it takes entries in groups, and a group is acknowledged when all of it is kept."""
-    topic = app.topic(
-        settings.topics.items, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    topic = app.topic(settings.topics.items, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(topic)
     async def catalog(stream: faust.StreamT[Any]) -> None:

@@ -10,12 +10,12 @@ from streams.commands.options import Json, with_settings
 from streams.commands.output import console, figure, glance, moment, say, table, write_json
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from streams.dead_letters import Letter
     from streams.settings import Settings
 
-dead = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at messages that were no events, and send them again."
-)
+dead = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at messages that were no events, and send them again.")
 
 Reason = Annotated[str | None, typer.Option("--error", metavar="REASON", help="Only those, e.g. bad_json.")]
 Newest = Annotated[int, typer.Option("-n", "--top", metavar="N", min=0, help="How many of the newest to show.")]
@@ -65,10 +65,7 @@ def _row(one: "Letter") -> tuple[str, ...]:
 def _told(one: "Letter") -> dict[str, Any]:
     value = one.value or b""
     key = None if one.key is None else one.key.decode(errors="backslashreplace")
-    fields = {
-        name: getattr(one, name)
-        for name in ("at", "partition", "offset", "topic", "origin", "stage", "error", "message")
-    }
+    fields = {name: getattr(one, name) for name in ("at", "partition", "offset", "topic", "origin", "stage", "error", "message")}
     return fields | {"key": key, "bytes": len(value), "begins": glance(value)}
 
 
@@ -119,7 +116,7 @@ async def _redrive(settings: "Settings", error: str | None, *, dry_run: bool, qu
     return counts, run.foreign
 
 
-def _progress(*, quiet: bool) -> Any:
+def _progress(*, quiet: bool) -> "Progress":
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
     screen = console(stderr=True)

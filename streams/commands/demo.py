@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 LIVELY = 200.0  # events/s: fast enough to see the hit rates move, slow enough to read along
+QUICK_SESSION = 6_000  # ms; the embedded broker lets a group wait for half of it before the first event is read
 ENOUGH = 20_000  # events of a run that ends when nobody says how many
 
 Events = Annotated[int | None, typer.Option(metavar="N", min=1, help="Replay so many; all 1.47 million by default.")]
 Speed = Annotated[str, typer.Option(metavar="X|max", help="Events a second, or max: as fast as the worker takes them.")]
-Exit = Annotated[
-    bool, typer.Option("--exit", help=f"End when all are applied ({ENOUGH:,} by default), with a summary.")
-]
+Exit = Annotated[bool, typer.Option("--exit", help=f"End when all are applied ({ENOUGH:,} by default), with a summary.")]
 
 
 @with_options("brokers", "redis", "group", "prefix", "partitions", "exclude")
@@ -51,7 +50,7 @@ def demo(
         summary = _run(settings, given, events, pace, ends=ends, live=not json)
     if json:
         write_json(summary)
-    elif summary["events"]:
+    elif summary["latency_ms"]["p50"] is not None:
         _show(summary)
 
 
@@ -65,7 +64,7 @@ def _pace(speed: str) -> float | None:
     return pace
 
 
-def _as_interrupt(_signal: int, _frame: Any) -> None:
+def _as_interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -78,6 +77,8 @@ def _settings(given: dict[str, Any], stack: ExitStack) -> "Settings":
 
         if not given["brokers"]:
             own["brokers"] = stack.enter_context(Broker()).address
+            quick = f"intake.session_timeout_ms={QUICK_SESSION}"
+            given = given | {"assigned": [quick, *(given["assigned"] or ())]}
         if not given["redis"]:
             own["redis"] = stack.enter_context(RedisServer()).url
     return settings_of(given | own)

@@ -25,9 +25,7 @@ _SETTINGS = {
     "redis": Annotated[str | None, typer.Option(metavar="URL", help="Redis, as redis://host:port/0.")],
     "group": Annotated[str | None, typer.Option(metavar="NAME", help="Consumer group of the workers.")],
     "prefix": Annotated[str | None, typer.Option(metavar="TEXT", help="What every key in Redis begins with.")],
-    "http": Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the worker serves health and metrics.")
-    ],
+    "http": Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the worker serves health and metrics.")],
     "partitions": Annotated[int | None, typer.Option(metavar="N", help="Partitions of topics that are created.")],
     "exclude": Annotated[
         str | None,
@@ -54,7 +52,7 @@ def _with(names: Sequence[str], make: Callable[[dict[str, Any]], Any]) -> Callab
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def run(**values: Any) -> None:
+        def run(**values: Any) -> None:  # noqa: ANN401 - what typer hands over
             given = {name: values.pop(name) for name in options}
             command(make(given), **values)
 
@@ -84,7 +82,5 @@ def named(assigned: Sequence[str]) -> dict[str, str]:
         if not name.strip() or not equals:
             from streams.settings import SettingsError
 
-            raise SettingsError(
-                f"--set {text!r} is no setting; write it as SECTION.NAME=VALUE, e.g. intake.batch_ms=50"
-            )
+            raise SettingsError(f"--set {text!r} is no setting; write it as SECTION.NAME=VALUE, e.g. intake.batch_ms=50")
     return {name.strip(): value for _, name, _, value in pairs}

@@ -13,7 +13,8 @@ from streams.commands.options import Json, with_settings
 from streams.commands.output import console, figure, say, write_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from streams.files import BadLine, Message, Source
     from streams.send import Sender
@@ -26,13 +27,9 @@ Column = Annotated[
     list[str] | None,
     typer.Option(metavar="FIELD=COLUMN", help="Which column is a field, e.g. user_id=visitor; repeatable."),
 ]
-Kind = Annotated[
-    str | None, typer.Option("--type", metavar="TYPE", help="Type of events in a file without such a column.")
-]
+Kind = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Type of events in a file without such a column.")]
 Items = Annotated[bool, typer.Option("--items", help="The file is the catalogue, for the topic `items`.")]
-Speed = Annotated[
-    float | None, typer.Option(metavar="N", min=0.001, help="Events a second; as fast as it goes by default.")
-]
+Speed = Annotated[float | None, typer.Option(metavar="N", min=0.001, help="Events a second; as fast as it goes by default.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Exit 0 although some lines cannot be read.")]
 
@@ -72,9 +69,7 @@ def push(
     Times are seconds, milliseconds, microseconds or ISO 8601 (UTC without a zone). JSON lines that already are events
     go as they are. Lines that cannot be read are told on standard error, and the exit status is 1, or 0 with --skip-bad.
     """
-    summary = asyncio.run(
-        Push(settings, file, items=items, speed=speed, limit=limit).run(_given(column), kind, quiet=json)
-    )
+    summary = asyncio.run(Push(settings, file, items=items, speed=speed, limit=limit).run(_given(column), kind, quiet=json))
     if json:
         write_json(summary)
     else:
@@ -171,7 +166,7 @@ def _progress(source: "Source", *, quiet: bool) -> "Iterator[Callable[[int], Non
         yield Ticker(bar, task, source)
 
 
-def _bar(screen: Any) -> "Progress":
+def _bar(screen: "Console") -> "Progress":
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     texts = (TextColumn("{task.fields[sent]} sent", markup=False), TextColumn("{task.fields[rate]}", markup=False))
@@ -181,7 +176,7 @@ def _bar(screen: Any) -> "Progress":
 class Ticker:
     """Moves the bar, some times a second."""
 
-    def __init__(self, bar: "Progress", task: Any, source: "Source") -> None:
+    def __init__(self, bar: "Progress", task: "TaskID", source: "Source") -> None:
         self._bar, self._task, self._source = bar, task, source
         self._begin = self._shown = time.monotonic()
 

@@ -18,12 +18,8 @@ def _utf8(value: str) -> str:
     return value
 
 
-UserId = Annotated[
-    str, typer.Argument(metavar="USER", callback=_utf8, help="The user's id; after -- it may begin with -.")
-]
-ItemId = Annotated[
-    str, typer.Argument(metavar="ITEM", callback=_utf8, help="The item's id; after -- it may begin with -.")
-]
+UserId = Annotated[str, typer.Argument(metavar="USER", callback=_utf8, help="The user's id; after -- it may begin with -.")]
+ItemId = Annotated[str, typer.Argument(metavar="ITEM", callback=_utf8, help="The item's id; after -- it may begin with -.")]
 Top = Annotated[int, typer.Option("-n", "--top", metavar="N", min=1, help="How many.")]
 
 

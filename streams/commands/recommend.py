@@ -44,8 +44,7 @@ def recommend(settings: "Settings", user: UserId, json: Json = False) -> None:
 def _show(found: "Recommendation", known: dict[str, str]) -> None:
     trigger = found.trigger
     rows = [
-        (place, one.item_id, known[one.item_id], one.score, why(one.reasons, known))
-        for place, one in enumerate(found.items, 1)
+        (place, one.item_id, known[one.item_id], one.score, why(one.reasons, known)) for place, one in enumerate(found.items, 1)
     ]
     at = _when(found.generated_at)
     title = f"for {found.user_id}, after event {trigger.offset} of partition {trigger.partition}, {at}"

@@ -43,8 +43,9 @@ def _show(found: "User", known: dict[str, str], top: int) -> None:
     segment = "no segment yet" if found.segment is None else f"segment {found.segment}"
     when = moment(found.updated_at)
     screen.print(f"{clean(found.user_id)}: {figure(found.events)} events, {segment}, last change {when} UTC")
-    if found.interests:
-        screen.print(table(("interest", "weight"), sorted(found.interests.items(), key=lambda pair: -pair[1])))
+    interests = sorted(found.interests.items(), key=lambda pair: -pair[1])
+    if interests:
+        screen.print(table(("interest", "weight"), interests))
     if found.neighbors:
         screen.print(table(("similar user", "similarity"), [(one.user_id, one.similarity) for one in found.neighbors]))
     if found.history[:top]:

@@ -195,9 +195,7 @@ class Blend:
         both = self.weights.reshape(2, -1).sum(axis=0)
         return dict(zip(SOURCES, (both / both.sum()).tolist(), strict=True))
 
-    def gradients(
-        self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike
-    ) -> BlendDelta:
+    def gradients(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike) -> BlendDelta:
         """Say what n events teach at the present weights. Changes nothing.
 
         Parameters
@@ -244,9 +242,7 @@ class Blend:
                 keep, offsets, seen = weight(events, self.memory), self.offsets[segment], self._seen_by_segment[segment]
                 _step(row[:width], row[width:], keep, self.rate, -math.inf, offsets, seen)
 
-    def judge(
-        self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, depth: int = 10
-    ) -> NDArray[np.int64]:
+    def judge(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, depth: int = 10) -> NDArray[np.int64]:
         """Count the events whose item was among the first ``depth`` of each source, last of the blend: int64[S + 1].
 
         The candidates are in the order of the blend, and none of its first ``depth`` is left out.

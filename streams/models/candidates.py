@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +19,10 @@ __all__ = ["Candidates", "blend", "choose", "eligible", "new_candidates", "unite
 class Candidates(NamedTuple):
     """Scratch of one user. A candidate is known by its member number, in order of joining.
 
-    ``heaps`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[S]: scores to be reached; ``size`` int64[1]: members; ``member`` int32[pool]:
-    of each row of the pool, -1 none; ``rows`` int32[C]: of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if
-    near the top of some source; ``order`` int64[1, C] and ``ordered`` int64[1]: keys of blend score and item, best first.
+    ``heaps`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[6]: scores to be reached, by
+    column of the pool; ``size`` int64[1]: members; ``member`` int32[pool]: of each row of the pool, -1 none; ``rows`` int32[C]:
+    of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if near the top of some source; ``order`` int64[1, C] and
+    ``ordered`` int64[1]: keys of blend score and item, best first.
     """
 
     heaps: NDArray[np.int64]
@@ -40,13 +40,26 @@ class Candidates(NamedTuple):
 def new_candidates(pool_rows: int, per_source: int) -> Candidates:
     """Make scratch for a pool of this many rows."""
     room, sources = min(pool_rows, per_source * len(SOURCES)), len(SOURCES)
-    heaps = np.zeros((sources, per_source), np.int64), np.zeros(sources, np.int64), np.zeros(sources, np.float32), np.zeros(1, np.int64)
+    heaps = (
+        np.zeros((sources, per_source), np.int64),
+        np.zeros(sources, np.int64),
+        np.zeros(sources, np.float32),
+        np.zeros(1, np.int64),
+    )
     rows, features = np.zeros(room, np.int32), np.zeros((room, FEATURES), np.float32)
-    return Candidates(*heaps, np.full(pool_rows, -1, np.int32), rows, features, np.zeros(room, np.uint8), np.zeros((1, room), np.int64), np.zeros(1, np.int64))
+    return Candidates(
+        *heaps,
+        np.full(pool_rows, -1, np.int32),
+        rows,
+        features,
+        np.zeros(room, np.uint8),
+        np.zeros((1, room), np.int64),
+        np.zeros(1, np.int64),
+    )
 
 
 @inlined
-def _damped(visits: int, quarters: int) -> float:
+def _damped(visits: int, quarters: int) -> Any:
     """Give visits ** -(quarters / 4), by roots: a power takes ten times as long."""
     root = np.sqrt(np.float32(1.0) / np.float32(max(visits, 1)))
     factor = root if quarters & 2 else np.float32(1.0)
@@ -66,7 +79,8 @@ def choose(rings: Any, users: int, dampings: Any, available: Any, pool: Any, can
     """Finish the scores in the pool and add to the lists' items the best of every source, without barred and unavailable items.
 
     `neighbors` is multiplied by rarity (VMIS-kNN); `covisit` and `next` are summed over the recent items and divided by the
-    item's visits to the power of ``dampings`` (int64[2], in quarters), so that what is visited with everything does not follow from everything.
+    item's visits to the power of ``dampings`` (int64[2], in quarters), so that what is visited with everything does not
+    follow from everything.
     """
     rows, heaps, least = pool.rows, candidates.heaps, candidates.least
     parts = (rows.shape[1] - FIRST_PART) // 2
@@ -105,7 +119,7 @@ def unite(pool: Any, judged: int, candidates: Any) -> None:
     for source in range(sources):
         for rank in range(candidates.sizes[source]):
             row = np.int64(pool.slots[index_of(candidates.heaps[source, rank])])
-            member = np.int64(candidates.member[row])
+            member = int(candidates.member[row])
             if member < 0:
                 member = candidates.size[0]
                 candidates.size[0] = member + 1

@@ -91,19 +91,23 @@ def kernel(function: Callable[..., R]) -> Callable[..., R]:
     return cast("Callable[..., R]", dispatcher)
 
 
+# _nrt, numba's run-time for memory, is an option numba does not advertise.
+_LEAN: Any = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
+
 def lean(function: Callable[..., R]) -> Callable[..., R]:
     """Compile as :func:`kernel` does, without counting references: two times faster where tuples of arrays go from hand to hand.
 
     Such a kernel cannot allocate, it would not compile; the arrays it is given belong to its caller all the while.
     """
-    dispatcher: Any = njit(nogil=True, error_model="numpy", _nrt=False)(function)
+    dispatcher: Any = njit(**_LEAN)(function)
     dispatcher._cache = Cache(function)  # type: ignore[no-untyped-call]  # noqa: SLF001
     return cast("Callable[..., R]", dispatcher)
 
 
 def inlined(function: Callable[..., R]) -> Callable[..., R]:
     """Compile as :func:`lean` does, into the body of every kernel that calls it: for a few lines in a hot loop."""
-    return cast("Callable[..., R]", njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function))
+    return cast("Callable[..., R]", njit(**_LEAN, forceinline=True)(function))
 
 
 def column(values: ArrayLike, dtype: DTypeLike) -> Array:

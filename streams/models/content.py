@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelves", "likeness", "look_alike", "resemblance", "shelves"]
 
+
 class Shelves(NamedTuple):
     """The arrays of the catalogue as the kernels take them; shapes as in :class:`streams.models.catalog.Catalog`."""
 

@@ -38,7 +38,7 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
         Its parts receive the sums: before recent item q in column q, after it in column c + q.
     """
     asked = min(recent.size[0], decays.shape[0])
-    size, visitors = rings.item_users.shape
+    visitors = rings.item_users.shape[1]
     length, window = rings.user_items.shape[1], near.shape[0] - 1
     users, positions, count, visited = rings.item_users, rings.item_positions, rings.user_count, rings.user_items
     rows = pool.rows
@@ -57,7 +57,7 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
             if step + AHEAD < cells:
                 cell = last - step - AHEAD
                 cell = cell if cell >= 0 else cell + visitors
-                other, at = np.int64(users[item, cell]), np.int64(np.uint32(positions[item, cell]) % np.uint32(length))
+                other, at = np.int64(users[item, cell]), int(np.uint32(positions[item, cell]) % np.uint32(length))
                 if other >= 0:
                     prefetch(count, other, 0)
                     prefetch(visited, other, max(at - window, 0))
@@ -70,7 +70,7 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
             if other < 0 or other == user or not count[other] - length <= position < count[other]:
                 continue
             end = count[other]
-            start = np.int64(np.uint32(position) % np.uint32(length))
+            start = int(np.uint32(position) % np.uint32(length))
             at = start
             for distance in range(1, min(window, end - 1 - position) + 1):
                 at = at + 1 if at + 1 < length else 0

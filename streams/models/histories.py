@@ -75,9 +75,7 @@ def _half(value: np.float32) -> int:
 
 
 @kernel
-def _keep(
-    slots: Int32, starts: Int64, items: Int32, features: Float32, kept_items: Int32, kept_features: UInt16
-) -> None:
+def _keep(slots: Int32, starts: Int64, items: Int32, features: Float32, kept_items: Int32, kept_features: UInt16) -> None:
     """Copy each user's first candidates."""
     for n in range(slots.size):
         slot, start, end = slots[n], starts[n], starts[n + 1]
@@ -207,9 +205,7 @@ class Histories:
             raise ValueError(f"{len(slots)} slots for {len(events[0])} events")
         _push(slots, self.count, *events, *self._held())
 
-    def load(
-        self, slot: int, items: ArrayLike, weights: ArrayLike, times: ArrayLike, blocked: ArrayLike | None = None
-    ) -> None:
+    def load(self, slot: int, items: ArrayLike, weights: ArrayLike, times: ArrayLike, blocked: ArrayLike | None = None) -> None:
         """Give the slot to a user with this history, newest first; what is too long for it is cut."""
         self.clear(slot)
         events: tuple[Array, ...] = self._events(items, weights, times, blocked)
@@ -249,14 +245,10 @@ class Histories:
         slots, starts = self._checked(slots), column(starts, np.int64)
         items, features = column(items, np.int32), column(features, np.float32)
         if len(starts) != len(slots) + 1 or not starts[-1] <= len(items) == len(features):
-            raise ValueError(
-                f"{len(starts)} starts up to {starts[-1:]} for {len(slots)} users, {len(items)} candidates"
-            )
+            raise ValueError(f"{len(starts)} starts up to {starts[-1:]} for {len(slots)} users, {len(items)} candidates")
         _keep(slots, starts, items, features, self.kept_items, self.kept_features.view(np.uint16))
 
-    def query(
-        self, slots: ArrayLike, local_to_model: ArrayLike, now: ArrayLike, users: ArrayLike | None = None
-    ) -> Query:
+    def query(self, slots: ArrayLike, local_to_model: ArrayLike, now: ArrayLike, users: ArrayLike | None = None) -> Query:
         """Ask for these users.
 
         Parameters

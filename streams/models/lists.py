@@ -25,7 +25,8 @@ COMMON = (POPULAR, TRENDING, NEW)
 class Lists(NamedTuple):
     """Lists of items with scores above 0, best first; -1 pads.
 
-    ``items`` int32[rows, top]; ``scores`` float32[rows, top]; ``sources`` int64[rows]; ``segment`` int64[n]: each user's row, -1 none.
+    ``items`` int32[rows, top]; ``scores`` float32[rows, top]; ``sources`` int64[rows]; ``segment`` int64[n]: each user's row, -1
+    none.
     """
 
     items: NDArray[np.int32]

@@ -148,9 +148,7 @@ class Models:
 
     def hit_rate(self) -> dict[str, float]:
         """Give the share of judged events whose item was among the first ten, for each source and the blend."""
-        return {
-            name: float(hits) / max(1, self.judged) for name, hits in zip((*SOURCES, "blend"), self.hits, strict=True)
-        }
+        return {name: float(hits) / max(1, self.judged) for name, hits in zip((*SOURCES, "blend"), self.hits, strict=True)}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Give all arrays by name, for a snapshot; they are views: copy before the next fold."""
@@ -162,9 +160,7 @@ class Models:
             "user_segment": self.user_segment[: len(self.users)].copy(),
             "segment_sizes": self.segment_sizes.copy(),
         }
-        return own | {
-            f"{part}.{name}": array for part in _PARTS for name, array in getattr(self, part).arrays().items()
-        }
+        return own | {f"{part}.{name}": array for part in _PARTS for name, array in getattr(self, part).arrays().items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], **parameters: Mapping[str, Any]) -> Self:
@@ -175,9 +171,7 @@ class Models:
         for name in ("hits", "user_segment", "segment_sizes", "solved_centers"):
             setattr(models, name, arrays[name].copy())
         for part in _PARTS:
-            own = {
-                name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")
-            }
+            own = {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}
             extra = {"solve_self": False} if part == "segments" else {}
             setattr(models, part, type(getattr(models, part)).from_arrays(own, **parameters.get(part, {}), **extra))
         return models

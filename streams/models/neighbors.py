@@ -14,7 +14,19 @@ from streams.models.prefetch import AHEAD, prefetch
 from streams.models.rings import rarity, visitors_of, visits_of
 from streams.models.top import best_first, key, offer
 
-__all__ = ["MEASURES", "Crowd", "cosine", "disperse", "euclidean", "gather", "jaccard", "nearest", "new_crowd", "pearson", "weigh"]
+__all__ = [
+    "MEASURES",
+    "Crowd",
+    "cosine",
+    "disperse",
+    "euclidean",
+    "gather",
+    "jaccard",
+    "nearest",
+    "new_crowd",
+    "pearson",
+    "weigh",
+]
 
 MEASURES = ("cosine", "pearson", "euclidean", "jaccard")
 COSINE, PEARSON, EUCLIDEAN, JACCARD = range(len(MEASURES))
@@ -26,10 +38,10 @@ X, Y, XX, YY, XY = range(5)
 class Crowd(NamedTuple):
     """Scratch: the visitors of the user's recent items, in the order they were met, and the nearest of them.
 
-    ``slots`` int32[U]: the visitor's row, -1 outside; ``size`` int64[1]; ``users`` int32[C]; ``shared`` int64[C]: bit q is set
-    if recent item q is shared; ``met`` int64[C]: position in the visitor's ring of the newest shared item; ``lengths`` int64[C]: visits held; ``dots`` float64[C];
-    ``sums`` float64[C, 5], over co-rated items; ``asked`` float64[q]: weight of each recent item in the question;
-    ``heap`` int64[1, K] and ``heap_size`` int64[1]: the nearest, as keys of similarity and row.
+    ``slots`` int32[U]: the visitor's row, -1 outside; ``size`` int64[1]; ``users`` int32[C]; ``shared`` int64[C]: bit q is set if
+    recent item q is shared; ``met`` int64[C]: position in the visitor's ring of the newest shared item; ``lengths`` int64[C]:
+    visits held; ``dots`` float64[C]; ``sums`` float64[C, 5], over co-rated items; ``asked`` float64[q]: weight of each recent
+    item in the question; ``heap`` int64[1, K] and ``heap_size`` int64[1]: the nearest, as keys of similarity and row.
     """
 
     slots: NDArray[np.int32]
@@ -155,7 +167,7 @@ def gather(rings: Any, user: int, recent: Any, rated: bool, crowd: Any) -> None:
 
 
 @inlined
-def _meet(crowd: Any, user: int, position: int, length: int) -> int:
+def _meet(crowd: Any, user: int, position: int, length: int) -> Any:
     row = np.int64(crowd.slots[user])
     if row < 0:
         row = crowd.size[0]

@@ -72,7 +72,7 @@ def lined_up(rows: int, columns: int) -> NDArray[np.float32]:
 
 
 @inlined
-def place(pool: Any, item: int) -> int:
+def place(pool: Any, item: int) -> Any:
     """Find the item's row, a row of zeros if it is new."""
     row = pool.slots[item]
     if row < 0:

@@ -11,7 +11,7 @@ from streams.models.compile import lean
 from streams.models.content import resemblance
 from streams.models.paths import trace
 from streams.models.pool import FIRST_PART
-from streams.models.sources import CONTENT, COVISIT, NEIGHBORS, NEXT, PATH, REPEAT, SOURCES
+from streams.models.sources import CONTENT, COVISIT, NEIGHBORS, NEXT, PATH, REPEAT
 
 __all__ = ["BECAUSE", "REASONS", "Evidence", "because", "new_evidence", "share_out", "trace_back"]
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.models.candidates import Candidates, blend, choose, new_candidates, unite
-from streams.models.compile import column, lean
-from streams.models.content import look_alike, shelves
-from streams.models.covisits import count_covisits
-from streams.models.lists import COMMON, lists, put
-from streams.models.neighbors import EUCLIDEAN, MEASURES, PEARSON, Crowd, disperse, gather, nearest, new_crowd, weigh
-from streams.models.paths import Decays, halving, walk
-from streams.models.pool import Pool, drain, new_pool
+from streams.models.answer import Answer, Options, Question, Scratch, answer_all
+from streams.models.candidates import new_candidates
+from streams.models.compile import column
+from streams.models.content import shelves
+from streams.models.lists import lists
+from streams.models.neighbors import MEASURES, new_crowd
+from streams.models.paths import Decays, halving
+from streams.models.pool import new_pool
 from streams.models.query import Query, Ranked
-from streams.models.reasons import BECAUSE, REASONS, Evidence, because, new_evidence, share_out, trace_back
-from streams.models.recent import Recent, new_recent, read_history
+from streams.models.reasons import BECAUSE, REASONS, new_evidence
+from streams.models.recent import new_recent
 from streams.models.rings import rings
-from streams.models.sources import CONTENT, FEATURES, NEIGHBORS, PATH
-from streams.models.top import index_of, score_of
+from streams.models.sources import FEATURES
 
 if TYPE_CHECKING:
     from streams.models.catalog import Catalog
@@ -41,163 +39,6 @@ class Learned(Protocol):
     visits: Visits
     popularity: Popularity
     catalog: Catalog
-
-
-class _Question(NamedTuple):
-    """A query as the kernels take it; shapes as in :class:`streams.models.query.Query`."""
-
-    users: NDArray[np.int32]
-    now: NDArray[np.float64]
-    starts: NDArray[np.int64]
-    items: NDArray[np.int32]
-    times: NDArray[np.float64]
-    weights: NDArray[np.float32]
-    blocked: NDArray[np.uint8]
-    vectors: NDArray[np.float32]
-    blend: NDArray[np.float32]
-    population: int
-
-
-class _Options(NamedTuple):
-    """The recommender's parameters as the kernels take them."""
-
-    measure: int
-    judged: int
-    keep: int
-    query_half_life: float
-    repeat_half_life: float
-    path: Decays
-    covisit: NDArray[np.float64]
-    near: NDArray[np.float64]
-    dampings: NDArray[np.int64]
-
-
-class _Scratch(NamedTuple):
-    """Everything a user's scoring writes to, made once and grown with the models."""
-
-    pool: Pool
-    recent: Recent
-    crowd: Crowd
-    candidates: Candidates
-    evidence: Evidence
-    tokens: NDArray[np.int32]
-    found: NDArray[np.int32]
-
-
-class _Answer(NamedTuple):
-    """The arrays of a :class:`streams.models.query.Ranked`, the last two with room for every user's ``keep``."""
-
-    count: NDArray[np.int32]
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32]
-    source: NDArray[np.int8]
-    share: NDArray[np.float32]
-    because: NDArray[np.int32]
-    neighbors: NDArray[np.int32]
-    similarity: NDArray[np.float32]
-    starts: NDArray[np.int64]
-    candidates: NDArray[np.int32]
-    features: NDArray[np.float32]
-
-
-@lean
-def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any) -> None:
-    """Let every source that depends on the user score its items into the pool."""
-    pool, recent, crowd, me = scratch.pool, scratch.recent, scratch.crowd, np.int64(question.users[user])
-    read_history(question, user, options.repeat_half_life, recent, pool)
-    count_covisits(rings, me, recent, options.query_half_life, options.covisit, options.near, pool)
-    square = weigh(rings, recent, question.population, options.query_half_life, crowd)
-    gather(rings, me, recent, options.measure in (PEARSON, EUCLIDEAN), crowd)
-    nearest(recent, options.measure, square, crowd)
-    walk(rings, crowd, question.now[user], options.path, pool)
-    look_alike(shelves, recent, question.vectors[user], scratch.tokens, scratch.found, pool)
-
-
-@lean
-def _list(user: int, weights: Any, pool: Any, candidates: Any, answer: Any) -> None:
-    """Write the best candidates with their sources."""
-    members = candidates.size[0]
-    answer.count[user] = min(members, answer.items.shape[1])
-    for rank in range(answer.count[user]):
-        joined = candidates.order[0, rank]
-        item = index_of(joined)
-        answer.items[user, rank], answer.scores[user, rank] = item, score_of(joined)
-        features = candidates.features[candidates.member[pool.slots[item]]]
-        share_out(weights, features, answer.source[user, rank], answer.share[user, rank])
-
-
-@lean
-def _explain(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
-    """Write which of the user's items each reason comes from."""
-    items, traced = answer.items[user, : answer.count[user]], False
-    for rank in range(items.shape[0]):
-        row = np.int64(scratch.pool.slots[items[rank]])
-        for reason in range(answer.source.shape[2]):
-            source = answer.source[user, rank, reason]
-            if source < 0:
-                break
-            if not traced and source in (NEIGHBORS, PATH):
-                trace_back(rings, scratch.crowd, question.now[user], options.path, items, scratch.evidence)
-                traced = True
-            found = answer.because[user, rank, reason]
-            because(source, rank, items[rank], row, scratch.recent, scratch.pool, shelves, scratch.evidence, found)
-
-
-@lean
-def _keep(user: int, options: Any, pool: Any, candidates: Any, answer: Any) -> None:
-    """Write the candidates to learn from, in blend order: all that are judged, then the best of the others, up to ``keep``."""
-    members, spare = candidates.size[0], options.keep
-    for rank in range(members):
-        member = candidates.member[pool.slots[index_of(candidates.order[0, rank])]]
-        if rank < options.judged:
-            candidates.judged[member] = 1
-        spare -= candidates.judged[member]
-    end = answer.starts[user]
-    for rank in range(members):
-        item = index_of(candidates.order[0, rank])
-        member = candidates.member[pool.slots[item]]
-        if end - answer.starts[user] < options.keep and (candidates.judged[member] or spare > 0):
-            spare -= 1 - candidates.judged[member]
-            answer.candidates[end] = item
-            for feature in range(answer.features.shape[1]):
-                answer.features[end, feature] = candidates.features[member, feature]
-            end += 1
-    answer.starts[user + 1] = end
-
-
-@lean
-def _near(user: int, crowd: Any, answer: Any) -> None:
-    """Write the nearest users."""
-    for near in range(crowd.heap_size[0]):
-        joined = crowd.heap[0, near]
-        answer.neighbors[user, near], answer.similarity[user, near] = crowd.users[index_of(joined)], score_of(joined)
-
-
-@lean
-def _recommend(question: Any, lists: Any, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
-    """Answer every user, leaving the scratch as empty as it was."""
-    pool, candidates = scratch.pool, scratch.candidates
-    for user in range(question.users.shape[0]):
-        _ask(question, user, rings, shelves, options, scratch)
-        candidates.sizes[:] = 0
-        for row in range(COMMON_LISTS):
-            put(lists, row, shelves.available, pool, candidates)
-        if lists.segment[user] >= 0:
-            put(lists, lists.segment[user], shelves.available, pool, candidates)
-        choose(rings, question.population, options.dampings, shelves.available, pool, candidates)
-        unite(pool, options.judged, candidates)
-        blend(question.blend[user], pool, candidates)
-        _list(user, question.blend[user], pool, candidates, answer)
-        _explain(question, user, rings, shelves, options, scratch, answer)
-        _keep(user, options, pool, candidates, answer)
-        _near(user, scratch.crowd, answer)
-        for member in range(candidates.size[0]):
-            candidates.member[candidates.rows[member]] = -1
-        drain(pool)
-        disperse(scratch.crowd)
-
-
-COMMON_LISTS = len(COMMON)
 
 
 class Recommender:
@@ -266,7 +107,12 @@ class Recommender:
         counts = {"size": size, "per_source": per_source, "keep": keep, "judged": judged, "neighbors": neighbors}
         counts |= {"query_items": query_items, "covisit_items": covisit_items, "content_items": content_items, "window": window}
         halves = {"query_half_life": query_half_life, "repeat_half_life": repeat_half_life, "path_half_life": path_half_life}
-        halves |= {"new_half_life": new_half_life, "recent_half": recent_half, "covisit_half": covisit_half, "apart_half": apart_half}
+        halves |= {
+            "new_half_life": new_half_life,
+            "recent_half": recent_half,
+            "covisit_half": covisit_half,
+            "apart_half": apart_half,
+        }
         for name, value in (counts | halves).items():
             if not value > 0:
                 raise ValueError(f"{name} is {value}, not above 0")
@@ -284,7 +130,7 @@ class Recommender:
         self._covisit = halving(min(covisit_items, query_items), covisit_half)
         self._near = 1.0 / np.maximum(np.arange(window + 1.0), 1.0)
         self._dampings = np.array([covisit_damping * 4, next_damping * 4], np.int64)
-        self._scratch: _Scratch | None = None
+        self._scratch: Scratch | None = None
         self._shape: tuple[int, ...] = ()
         self._history = 256
 
@@ -318,30 +164,32 @@ class Recommender:
         question = self._question(query, vectors, weights, int(np.count_nonzero(walked.user_count)))
         listed = lists(models.popularity, column(segments, np.int16), self._new_half_life)
         if not len(listed.segment) == len(question.vectors) == len(question.blend) == n:
-            raise ValueError(f"{n} users, {len(listed.segment)} segments, {len(question.vectors)} vectors, {len(question.blend)} weights")
+            raise ValueError(
+                f"{n} users, {len(listed.segment)} segments, {len(question.vectors)} vectors, {len(question.blend)} weights"
+            )
         items = max(len(walked.item_count), len(stock.available), len(stock.content), len(models.popularity.long))
         # Rounded up, so that a longer history seldom makes new scratch.
         self._history = max(self._history, 1 << int(np.diff(question.starts).max(initial=0)).bit_length())
         widths = stock.item_tokens.shape[1], listed.items.shape[1]
         scratch = self._grow((items, self._history, *walked.item_users.shape[1:], *walked.user_items.shape, *widths))
         answer = self._answer(n)
-        _recommend(question, listed, walked, stock, self._options(walked.user_items.shape[1]), scratch, answer)
+        answer_all(question, listed, walked, stock, self._options(walked.user_items.shape[1]), scratch, answer)
         kept = answer.starts[-1]
         return Ranked(*answer[:-2], answer.candidates[:kept], answer.features[:kept])
 
     @staticmethod
-    def _question(query: Query, vectors: Any, weights: Any, population: int) -> _Question:
+    def _question(query: Query, vectors: Any, weights: Any, population: int) -> Question:
         users, now, starts = column(query.users, np.int32), column(query.now, np.float64), column(query.starts, np.int64)
         history = column(query.items, np.int32), column(query.times, np.float64), column(query.weights, np.float32)
         given = column(query.blocked, np.uint8), column(vectors, np.float32), column(weights, np.float32)
-        return _Question(users, now, starts, *history, *given, population)
+        return Question(users, now, starts, *history, *given, population)
 
-    def _options(self, length: int) -> _Options:
+    def _options(self, length: int) -> Options:
         path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)
         counts = self._measure, self._judged, self._keep
-        return _Options(*counts, self._query_half_life, self._repeat_half_life, path, self._covisit, self._near, self._dampings)
+        return Options(*counts, self._query_half_life, self._repeat_half_life, path, self._covisit, self._near, self._dampings)
 
-    def _grow(self, shape: tuple[int, ...]) -> _Scratch:
+    def _grow(self, shape: tuple[int, ...]) -> Scratch:
         if self._scratch is None or shape != self._shape:
             items, history, visitors, users, length, tokens, top = shape
             asked, window = len(self._covisit), len(self._near) - 1
@@ -352,14 +200,14 @@ class Recommender:
             candidates = new_candidates(len(pool.items), self._per_source)
             recent = new_recent(self._query_items)
             alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
-            self._scratch = _Scratch(pool, recent, crowd, candidates, evidence, *alike)
+            self._scratch = Scratch(pool, recent, crowd, candidates, evidence, *alike)
             self._shape = shape
         return self._scratch
 
-    def _answer(self, n: int) -> _Answer:
+    def _answer(self, n: int) -> Answer:
         ranked = np.zeros(n, np.int32), np.full((n, self._size), -1, np.int32), np.zeros((n, self._size), np.float32)
         shape = n, self._size, REASONS
         reasons = np.full(shape, -1, np.int8), np.zeros(shape, np.float32), np.full((*shape, BECAUSE), -1, np.int32)
         near = np.full((n, self._neighbors), -1, np.int32), np.zeros((n, self._neighbors), np.float32)
         kept = np.empty(n * self._keep, np.int32), np.empty((n * self._keep, FEATURES), np.float32)
-        return _Answer(*ranked, *reasons, *near, np.zeros(n + 1, np.int64), *kept)
+        return Answer(*ranked, *reasons, *near, np.zeros(n + 1, np.int64), *kept)

@@ -33,13 +33,13 @@ def rings(visits: Visits) -> Rings:
 
 
 @inlined
-def visits_of(walked: Any, item: int) -> int:
+def visits_of(walked: Any, item: int) -> Any:
     """Count the visits the item ever had; 0 for an item beyond the rings."""
     return walked.item_count[item] if item < walked.item_count.shape[0] else 0
 
 
 @inlined
-def visitors_of(walked: Any, item: int) -> int:
+def visitors_of(walked: Any, item: int) -> Any:
     """Count the cells of the item's ring in use."""
     return min(visits_of(walked, item), walked.item_users.shape[1])
 

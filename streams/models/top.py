@@ -14,7 +14,7 @@ LAST = 0xFFFFFFFF
 
 
 @inlined
-def key(score: float, index: int) -> int:
+def key(score: float, index: int) -> Any:
     """Join a score and an index: the greater key has the higher score or, in a tie, the lower index.
 
     Bits of floats that are not negative order as the floats do; negative scores count as 0.
@@ -30,7 +30,7 @@ def index_of(joined: int) -> int:
 
 
 @inlined
-def score_of(joined: int) -> float:
+def score_of(joined: int) -> Any:
     """Take the score out of a key."""
     return np.int32(joined >> 32).view(np.float32)
 
@@ -51,7 +51,7 @@ def _sink(heap: Any, row: int, size: int) -> None:
 
 
 @lean
-def offer(heap: Any, row: int, sizes: Any, joined: int) -> float:
+def offer(heap: Any, row: int, sizes: Any, joined: int) -> Any:
     """Add a key to one row of heaps int64[rows, k], of which ``sizes`` int64[rows] are in use; the k greatest stay.
 
     Returns the score that others must reach to stay, 0 while there is room.

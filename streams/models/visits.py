@@ -136,9 +136,7 @@ class Visits:
         users, items = column(users, np.int32), column(items, np.int32)
         weights, times = column(weights, np.float32), column(times, np.float64)
         if not len(users) == len(items) == len(weights) == len(times):
-            raise ValueError(
-                f"columns of {len(users)} users, {len(items)} items, {len(weights)} weights, {len(times)} times"
-            )
+            raise ValueError(f"columns of {len(users)} users, {len(items)} items, {len(weights)} weights, {len(times)} times")
         if not len(users):
             return
         if users.min() < 0 or items.min() < 0:

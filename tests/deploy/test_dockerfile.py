@@ -71,9 +71,7 @@ def in_context(path, patterns):
     kept = True
     for pattern in patterns:
         bare = pattern.removeprefix("!").removeprefix("**/")
-        parts = (
-            path.parts if pattern.startswith("**/") else ["/".join(path.parts[: n + 1]) for n in range(len(path.parts))]
-        )
+        parts = path.parts if pattern.startswith("**/") else ["/".join(path.parts[: n + 1]) for n in range(len(path.parts))]
         if any(fnmatch.fnmatch(part, bare) for part in parts):
             kept = pattern.startswith("!")
     return kept
@@ -189,9 +187,7 @@ class ByHand:
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder, self.root = folder, root
         self.here = folder
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("NUMBA", "PYTHON"))
-        }
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA", "PYTHON"))}
         venv.create(folder / "python", with_pip=True)
         self.environment["PATH"] = f"{folder}/python/bin:{os.environ['PATH']}"
 

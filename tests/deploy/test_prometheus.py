@@ -165,11 +165,7 @@ def prometheus(prometheus_tools, root, scraping, shop):
 
 
 def expressions(panels):
-    return [
-        (panel["title"], target["expr"].replace("$__rate_interval", "1m"))
-        for panel in panels
-        for target in panel["targets"]
-    ]
+    return [(panel["title"], target["expr"].replace("$__rate_interval", "1m")) for panel in panels for target in panel["targets"]]
 
 
 def test_prometheus_takes_the_page_as_it_is(prometheus):
@@ -216,9 +212,7 @@ def test_promtool_finds_no_fault_in_the_configuration(prometheus_tools, root):
 def test_promtool_finds_no_fault_in_the_page(prometheus_tools, shop):
     shop.go_on()
     # The process's own metrics are named by custom, and the client's …_created are none of ours.
-    page = "".join(
-        line for line in shop.metrics.exposition()[0].decode().splitlines(keepends=True) if "_created" not in line
-    )
+    page = "".join(line for line in shop.metrics.exposition()[0].decode().splitlines(keepends=True) if "_created" not in line)
     check(prometheus_tools[1], "check", "metrics", input=page)
 
 

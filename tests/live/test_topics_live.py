@@ -37,9 +37,7 @@ async def test_topics_are_created_as_the_table_says(settings, admin):
 
 
 async def test_the_brokers_default_replication_is_taken_and_many_workers_may_start_at_once(settings):
-    defaults = settings.model_copy(
-        update={"topics": settings.topics.model_copy(update={"replication": -1, "min_insync": -1})}
-    )
+    defaults = settings.model_copy(update={"topics": settings.topics.model_copy(update={"replication": -1, "min_insync": -1})})
     layouts = await asyncio.gather(*(ensure(defaults) for _ in range(4)))
     assert {layout.partitions["learned"] for layout in layouts} == {1}
     assert (await ensure(defaults)).created == ()

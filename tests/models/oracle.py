@@ -55,7 +55,14 @@ class World:
         return len({event[0] for event in self.events})
 
 
-def build(events: list[tuple[int, int, float, float]], *, visitors: int = 256, length: int = 64, tokens: dict[int, list[bytes]] | None = None, unavailable: set[int] = frozenset()) -> World:  # type: ignore[assignment]
+def build(
+    events: list[tuple[int, int, float, float]],
+    *,
+    visitors: int = 256,
+    length: int = 64,
+    tokens: dict[int, list[bytes]] | None = None,
+    unavailable: set[int] = frozenset(),
+) -> World:  # type: ignore[assignment]
     """Teach real models these events."""
     visits, popularity = Visits(visitors=visitors, length=length), Popularity(segments=3, top=64)
     catalog = Catalog(dimensions=16)
@@ -117,7 +124,9 @@ def rare(world: World, item: int) -> float:
     return max(1 + log2_in_bits(max(world.users(), 1)) - log2_in_bits(max(world.count(item), 1)), 0.1)
 
 
-def similarities(world: World, user: int, history: Any, *, measure: str = "cosine", query_items: int = 10, half_life: float = 7 * DAY) -> dict[int, float]:
+def similarities(
+    world: World, user: int, history: Any, *, measure: str = "cosine", query_items: int = 10, half_life: float = 7 * DAY
+) -> dict[int, float]:
     """Give the similarity of every user who shares a visit, in the order in which they are met."""
     asked = recent(history, query_items)
     weight = {i: r * (1 - q / len(asked)) * 2 ** (-age / half_life) * rare(world, i) for q, (i, r, age) in enumerate(asked)}
@@ -145,13 +154,17 @@ def similarities(world: World, user: int, history: Any, *, measure: str = "cosin
     return found
 
 
-def walked(world: World, user: int, history: Any, *, neighbors: int = 50, query_items: int = 10, measure: str = "cosine") -> dict[str, dict[int, dict[int, float]]]:
+def walked(
+    world: World, user: int, history: Any, *, neighbors: int = 50, query_items: int = 10, measure: str = "cosine"
+) -> dict[str, dict[int, dict[int, float]]]:
     """Give neighbors and path as {item: {recent item: part}}: a neighbor's part is divided as the weights of the shared items."""
     asked = recent(history, query_items)
     every = similarities(world, user, history, measure=measure, query_items=query_items)
     best = sorted((pair for pair in every.items() if pair[1] > 1e-12), key=lambda pair: -round(pair[1], 6))[:neighbors]
     weight = {i: r * (1 - q / len(asked)) * 2 ** (-age / (7 * DAY)) * rare(world, i) for q, (i, r, age) in enumerate(asked)}
-    parts: dict[str, dict[int, dict[int, float]]] = {name: defaultdict(lambda: defaultdict(float)) for name in ("neighbors", "path")}
+    parts: dict[str, dict[int, dict[int, float]]] = {
+        name: defaultdict(lambda: defaultdict(float)) for name in ("neighbors", "path")
+    }
     for other, similarity in best:
         path = world.path(other)
         places = [q for q, (item, _, _) in enumerate(asked) if any(o == other for o, _ in world.visits_to(item))]
@@ -169,7 +182,10 @@ def walked(world: World, user: int, history: Any, *, neighbors: int = 50, query_
 
 def covisits(world: World, user: int, history: Any, *, items: int = 5, window: int = 5) -> dict[str, dict[int, dict[int, float]]]:
     """Give covisit and next as {item: {recent item: part}}, before the division by popularity."""
-    found: dict[str, dict[int, dict[int, float]]] = {"covisit": defaultdict(lambda: defaultdict(float)), "next": defaultdict(lambda: defaultdict(float))}
+    found: dict[str, dict[int, dict[int, float]]] = {
+        "covisit": defaultdict(lambda: defaultdict(float)),
+        "next": defaultdict(lambda: defaultdict(float)),
+    }
     for q, (item, _, age) in enumerate(recent(history, items)):
         cells = min(world.count(item), world.visitors)
         looked = ring(world, item)[: math.ceil(cells * 2.0**-q)]
@@ -200,7 +216,12 @@ def ring(world: World, item: int) -> list[tuple[int, int]]:
 def content(world: World, history: Any, vector: Any, *, items: int = 3) -> dict[int, float]:
     """Score the posted items under the tokens of the last items, by cosine."""
     catalog = world.models.catalog
-    tokens = {int(t) for item, _, _ in recent(history, items) for t in catalog.item_tokens[item] if t >= 0 and catalog.posting_count[t] > 0}
+    tokens = {
+        int(t)
+        for item, _, _ in recent(history, items)
+        for t in catalog.item_tokens[item]
+        if t >= 0 and catalog.posting_count[t] > 0
+    }
     listed = {int(item) for t in tokens for item in catalog.postings[t] if item >= 0} - set(newest(history))
     scores = {}
     for item in listed:
@@ -215,7 +236,10 @@ def sources(world: World, user: int, history: Any, vector: Any, segment: int, **
     """Score every source; barred and unavailable items are left out."""
     popularity = world.models.popularity
     pairs = covisits(world, user, history)
-    scores = {name: {i: sum(each.values()) for i, each in parts.items()} for name, parts in walked(world, user, history, **options).items()}
+    scores = {
+        name: {i: sum(each.values()) for i, each in parts.items()}
+        for name, parts in walked(world, user, history, **options).items()
+    }
     scores["covisit"] = {i: sum(parts.values()) / math.sqrt(world.count(i)) for i, parts in pairs["covisit"].items()}
     scores["next"] = {i: sum(parts.values()) for i, parts in pairs["next"].items()}
     visited = {event[1] for event in world.events}
@@ -228,7 +252,9 @@ def sources(world: World, user: int, history: Any, vector: Any, segment: int, **
     scores["content"] = content(world, history, vector)
     liked = {i: t for i, (w, t) in newest(history).items() if w > 0}
     first = max(liked.values(), default=0.0) if not liked else next(iter(liked.values()))
-    scores["repeat"] = {i: sum(w * 2 ** (-max(first - min(t, NOW), 0) / (30 * DAY)) for j, w, t, _ in history if j == i and w > 0) for i in liked}
+    scores["repeat"] = {
+        i: sum(w * 2 ** (-max(first - min(t, NOW), 0) / (30 * DAY)) for j, w, t, _ in history if j == i and w > 0) for i in liked
+    }
     seen = {i: min(t for _, j, _, t in world.events if j == i) for i in visited}
     latest = max(seen.values(), default=0.0)
     scores["new"] = {i: 1 / (1 + (latest - t) / (7 * DAY)) for i, t in seen.items()}

@@ -22,7 +22,10 @@ def random_world(seed: int, **rings: int) -> World:
 def random_history(chance: random.Random, entries: int) -> list[tuple[int, float, float, int]]:
     """Make a history with unknown items, negative and empty signals, blocked items and times to come."""
     times = sorted((NOW - chance.uniform(-DAY, 20 * DAY) for _ in range(entries)), reverse=True)
-    return [(chance.randrange(-1, ITEMS), chance.choice([-1.0, 0.0, 1.0, 1.0, 2.0]), time, int(chance.random() < 0.1)) for time in times]
+    return [
+        (chance.randrange(-1, ITEMS), chance.choice([-1.0, 0.0, 1.0, 1.0, 2.0]), time, int(chance.random() < 0.1))
+        for time in times
+    ]
 
 
 def random_histories(seed: int, n: int) -> list[Any]:

@@ -75,9 +75,7 @@ def test_nothing_is_said_of_a_price_that_is_none(price: float | None) -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.floats(), st.lists(st.text()))
-def test_any_texts_give_few_short_distinct_tokens(
-    name: str, brand: str, category: str, price: float, tags: list[str]
-) -> None:
+def test_any_texts_give_few_short_distinct_tokens(name: str, brand: str, category: str, price: float, tags: list[str]) -> None:
     tokens = tokenize(name, brand, category, price, tags)
     assert len(set(tokens)) == len(tokens) <= 16
     assert all(0 < len(token) <= 256 for token in tokens)

@@ -25,9 +25,7 @@ def test_indexes_are_those_of_a_dict_that_numbers_in_order_of_appearance(batches
 
 
 @given(batches, st.lists(worlds.ids, max_size=20))
-def test_find_gives_minus_one_for_the_unknown_and_learns_nothing(
-    batches: list[list[bytes]], asked: list[bytes]
-) -> None:
+def test_find_gives_minus_one_for_the_unknown_and_learns_nothing(batches: list[list[bytes]], asked: list[bytes]) -> None:
     ids, known = Ids(), [name for batch in batches for name in batch]
     oracle = {name: index for index, name in enumerate(dict.fromkeys(known))}
     ids.add(pack(known))
@@ -50,8 +48,7 @@ def test_ids_whose_hashes_collide_are_told_apart_by_their_bytes() -> None:
     table[:2] = [1, 2]
     ends = [0, *packed.ends.tolist()]
     places = [
-        module._place(table, np.uint64(0), ids.blob, ids.ends, packed.blob, start, end)
-        for start, end in itertools.pairwise(ends)
+        module._place(table, np.uint64(0), ids.blob, ids.ends, packed.blob, start, end) for start, end in itertools.pairwise(ends)
     ]
     assert places == [0, 1, 2, 2]
 

@@ -113,8 +113,7 @@ def test_growing_far_at_once_equals_growing_step_by_step(law: Stateful) -> None:
 
 def test_every_stateful_model_is_in_the_registry() -> None:
     modules = [
-        importlib.import_module(f"streams.models.{module.name}")
-        for module in pkgutil.iter_modules(streams.models.__path__)
+        importlib.import_module(f"streams.models.{module.name}") for module in pkgutil.iter_modules(streams.models.__path__)
     ]
     stateful = {
         name

@@ -89,12 +89,7 @@ def test_landmarks_are_whole_half_lives_up_to_the_latest_visit() -> None:
 def test_a_gap_of_many_half_lives_forgets_and_leaves_no_trace() -> None:
     popularity = Popularity(short=1.0, long=2.0, top=3)
     popularity.apply([5, 6, 7], [1, 1, 1], [0.0, 0.0, 5000.0], [1, 1, 1])
-    assert (
-        popularity.top_short.tolist()
-        == popularity.top_long.tolist()
-        == popularity.top_segment[1].tolist()
-        == [7, -1, -1]
-    )
+    assert popularity.top_short.tolist() == popularity.top_long.tolist() == popularity.top_segment[1].tolist() == [7, -1, -1]
     assert popularity.short[:8].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
 
 

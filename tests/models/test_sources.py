@@ -42,11 +42,8 @@ def check_source(source: int, items: Any, features: Any, expected: dict[int, flo
     assert (np.diff(shares[ranks > 0][order]) <= 0).all(), SOURCES[source]
 
 
-@pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(("measure", "seed"), [(m, seed) for m in MEASURES for seed in range(40 if m == "cosine" else 12)])
 def test_every_source_scores_as_brute_force_does(recommenders: dict[str, Recommender], measure: str, seed: int) -> None:
-    if measure != "cosine" and seed >= 12:
-        return
     world, histories = random_world(seed), random_histories(seed, N)
     users, segments = [(seed + n) % USERS - 1 for n in range(N)], [n % 4 - 1 for n in range(N)]
     ranked, vectors = recommend(recommenders[measure], world, histories, users, segments)

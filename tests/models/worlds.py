@@ -189,9 +189,7 @@ REGISTRY: list[Stateful] = [
         lambda arrays: KMeans.from_arrays(arrays, **SEGMENTS),
         splits=False,
     ),
-    Stateful(
-        "Blend", lambda: Blend(**WEIGHTS), rank, lambda arrays: Blend.from_arrays(arrays, **WEIGHTS), splits=False
-    ),
+    Stateful("Blend", lambda: Blend(**WEIGHTS), rank, lambda arrays: Blend.from_arrays(arrays, **WEIGHTS), splits=False),
     Stateful(
         "Models",
         lambda: Models(**ALL),

@@ -20,9 +20,7 @@ def record(profile: Profile, item_id: str, kind: str, at: float) -> None:
 
 
 @given(st.lists(st.tuples(ids, ids, moments), min_size=1, max_size=12), st.integers(1, 25))
-def test_history_is_the_list_of_the_last_hundred_events_newest_first(
-    events: list[tuple[str, str, float]], rounds: int
-) -> None:
+def test_history_is_the_list_of_the_last_hundred_events_newest_first(events: list[tuple[str, str, float]], rounds: int) -> None:
     profile = Profile("u", 0)
     expected: list[tuple[str, str, float]] = []
     for event in events * rounds:

@@ -157,16 +157,12 @@ async def test_an_offset_that_redis_lost_is_not_advanced_over(store: Store) -> N
 
 
 async def test_a_loss_in_one_partition_does_not_hold_up_another(store: Store) -> None:
-    before = await store.commit(
-        {0: [write("u", 8)], 1: [write("v", 3, partition=1)]}, {0: Applied(5, 9), 1: Applied(None, 4)}
-    )
+    before = await store.commit({0: [write("u", 8)], 1: [write("v", 3, partition=1)]}, {0: Applied(5, 9), 1: Applied(None, 4)})
     assert before == {0: None, 1: None}
     assert await store.applied() == {1: 4}
 
 
-async def test_an_offset_is_not_applied_when_one_of_its_users_cannot_be_written(
-    store: Store, redis: Redis, keys: Keys
-) -> None:
+async def test_an_offset_is_not_applied_when_one_of_its_users_cannot_be_written(store: Store, redis: Redis, keys: Keys) -> None:
     await redis.set(keys.user("bad"), "a string", ex=PART_TTL)
     writes = [write(user_id, 5) for user_id in ["a", "bad", "c", "d"]]
     with pytest.raises(ResponseError, match="WRONGTYPE"):

@@ -1,0 +1,179 @@
+"""The way from a question to an answer: what the kernels of all sources, of the blend and of the reasons do for each user."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.models.candidates import Candidates, blend, choose, unite
+from streams.models.compile import lean
+from streams.models.content import look_alike
+from streams.models.covisits import count_covisits
+from streams.models.lists import COMMON, put
+from streams.models.neighbors import EUCLIDEAN, PEARSON, Crowd, disperse, gather, nearest, weigh
+from streams.models.paths import Decays, walk
+from streams.models.pool import Pool, drain
+from streams.models.reasons import Evidence, because, share_out, trace_back
+from streams.models.recent import Recent, read_history
+from streams.models.sources import NEIGHBORS, PATH
+from streams.models.top import index_of, score_of
+
+__all__ = ["Answer", "Options", "Question", "Scratch", "answer_all"]
+
+COMMON_LISTS = len(COMMON)
+
+
+class Question(NamedTuple):
+    """A query as the kernels take it; shapes as in :class:`streams.models.query.Query`."""
+
+    users: NDArray[np.int32]
+    now: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    items: NDArray[np.int32]
+    times: NDArray[np.float64]
+    weights: NDArray[np.float32]
+    blocked: NDArray[np.uint8]
+    vectors: NDArray[np.float32]
+    blend: NDArray[np.float32]
+    population: int
+
+
+class Options(NamedTuple):
+    """The recommender's parameters as the kernels take them."""
+
+    measure: int
+    judged: int
+    keep: int
+    query_half_life: float
+    repeat_half_life: float
+    path: Decays
+    covisit: NDArray[np.float64]
+    near: NDArray[np.float64]
+    dampings: NDArray[np.int64]
+
+
+class Scratch(NamedTuple):
+    """Everything a user's scoring writes to, made once and grown with the models."""
+
+    pool: Pool
+    recent: Recent
+    crowd: Crowd
+    candidates: Candidates
+    evidence: Evidence
+    tokens: NDArray[np.int32]
+    found: NDArray[np.int32]
+
+
+class Answer(NamedTuple):
+    """The arrays of a :class:`streams.models.query.Ranked`, the last two with room for every user's ``keep``."""
+
+    counts: NDArray[np.int32]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    source: NDArray[np.int8]
+    share: NDArray[np.float32]
+    because: NDArray[np.int32]
+    neighbors: NDArray[np.int32]
+    similarity: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    candidates: NDArray[np.int32]
+    features: NDArray[np.float32]
+
+
+@lean
+def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any) -> None:
+    """Let every source that depends on the user score its items into the pool."""
+    pool, recent, crowd, me = scratch.pool, scratch.recent, scratch.crowd, np.int64(question.users[user])
+    read_history(question, user, options.repeat_half_life, recent, pool)
+    count_covisits(rings, me, recent, options.query_half_life, options.covisit, options.near, pool)
+    square = weigh(rings, recent, question.population, options.query_half_life, crowd)
+    gather(rings, me, recent, options.measure in (PEARSON, EUCLIDEAN), crowd)
+    nearest(recent, options.measure, square, crowd)
+    walk(rings, crowd, question.now[user], options.path, pool)
+    look_alike(shelves, recent, question.vectors[user], scratch.tokens, scratch.found, pool)
+
+
+@lean
+def _list(user: int, weights: Any, pool: Any, candidates: Any, answer: Any) -> None:
+    """Write the best candidates with their sources."""
+    members = candidates.size[0]
+    answer.counts[user] = min(members, answer.items.shape[1])
+    for rank in range(answer.counts[user]):
+        joined = candidates.order[0, rank]
+        item = index_of(joined)
+        answer.items[user, rank], answer.scores[user, rank] = item, score_of(joined)
+        features = candidates.features[candidates.member[pool.slots[item]]]
+        share_out(weights, features, answer.source[user, rank], answer.share[user, rank])
+
+
+@lean
+def _explain(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
+    """Write which of the user's items each reason comes from."""
+    items, traced = answer.items[user, : answer.counts[user]], False
+    for rank in range(items.shape[0]):
+        row = np.int64(scratch.pool.slots[items[rank]])
+        for reason in range(answer.source.shape[2]):
+            source = answer.source[user, rank, reason]
+            if source < 0:
+                break
+            if not traced and source in (NEIGHBORS, PATH):
+                trace_back(rings, scratch.crowd, question.now[user], options.path, items, scratch.evidence)
+                traced = True
+            found = answer.because[user, rank, reason]
+            because(source, rank, items[rank], row, scratch.recent, scratch.pool, shelves, scratch.evidence, found)
+
+
+@lean
+def _keep(user: int, options: Any, pool: Any, candidates: Any, answer: Any) -> None:
+    """Write the candidates to learn from, in blend order: all that are judged, then the best of the others, up to ``keep``."""
+    members, spare = candidates.size[0], options.keep
+    for rank in range(members):
+        member = candidates.member[pool.slots[index_of(candidates.order[0, rank])]]
+        if rank < options.judged:
+            candidates.judged[member] = 1
+        spare -= candidates.judged[member]
+    end = answer.starts[user]
+    for rank in range(members):
+        item = index_of(candidates.order[0, rank])
+        member = candidates.member[pool.slots[item]]
+        if end - answer.starts[user] < options.keep and (candidates.judged[member] or spare > 0):
+            spare -= 1 - candidates.judged[member]
+            answer.candidates[end] = item
+            for feature in range(answer.features.shape[1]):
+                answer.features[end, feature] = candidates.features[member, feature]
+            end += 1
+    answer.starts[user + 1] = end
+
+
+@lean
+def _near(user: int, crowd: Any, answer: Any) -> None:
+    """Write the nearest users."""
+    for near in range(crowd.heap_size[0]):
+        joined = crowd.heap[0, near]
+        answer.neighbors[user, near], answer.similarity[user, near] = crowd.users[index_of(joined)], score_of(joined)
+
+
+@lean
+def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
+    """Answer every user, leaving the scratch as empty as it was."""
+    pool, candidates = scratch.pool, scratch.candidates
+    for user in range(question.users.shape[0]):
+        _ask(question, user, rings, shelves, options, scratch)
+        candidates.sizes[:] = 0
+        for row in range(COMMON_LISTS):
+            put(lists, row, shelves.available, pool, candidates)
+        if lists.segment[user] >= 0:
+            put(lists, lists.segment[user], shelves.available, pool, candidates)
+        choose(rings, question.population, options.dampings, shelves.available, pool, candidates)
+        unite(pool, options.judged, candidates)
+        blend(question.blend[user], pool, candidates)
+        _list(user, question.blend[user], pool, candidates, answer)
+        _explain(question, user, rings, shelves, options, scratch, answer)
+        _keep(user, options, pool, candidates, answer)
+        _near(user, scratch.crowd, answer)
+        for member in range(candidates.size[0]):
+            candidates.member[candidates.rows[member]] = -1
+        drain(pool)
+        disperse(scratch.crowd)

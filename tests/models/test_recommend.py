@@ -1,0 +1,273 @@
+"""What becomes of the sources' scores: candidates, blend, list, reasons; and the corners of the world."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streams.models.query import Query, Ranked
+from streams.models.recommend import Recommender
+from streams.models.sources import CONTENT, COVISIT, FEATURES, NEIGHBORS, NEXT, PATH, REPEAT, SOURCES
+from tests.models.oracle import DAY, NOW, ask, build, covisits, newest, recent, walked
+from tests.models.strategies import ITEMS, random_histories, random_world
+
+S = len(SOURCES)
+
+
+def only(*sources: int) -> np.ndarray:
+    weights = np.zeros((1, FEATURES), np.float32)
+    weights[0, list(sources)] = 1
+    return weights
+
+
+def recommend(models: Any, query: Query, weights: Any = None, segments: Any = None, **options: Any) -> Ranked:
+    n = len(query)
+    weights = np.ones((n, FEATURES), np.float32) if weights is None else np.repeat(weights, n, axis=0)
+    segments = np.full(n, -1, np.int16) if segments is None else np.array(segments, np.int16)
+    return Recommender(**options).recommend(models, query, models.catalog.interest(query), segments, weights)
+
+
+def random_weights(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 1, (1, FEATURES)).astype(np.float32)
+
+
+def random_case(seed: int, n: int = 5) -> tuple[Any, list[Any], Query]:
+    histories = random_histories(seed, n)
+    return random_world(seed), histories, ask(histories, users=[user - 1 for user in range(n)])
+
+
+def as_bytes(ranked: Ranked) -> list[bytes]:
+    return [getattr(ranked, field.name).tobytes() for field in fields(ranked)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_list_is_the_weighted_sum_of_the_features_in_order(seed: int) -> None:
+    world, histories, query = random_case(seed)
+    weights = random_weights(seed)
+    ranked = recommend(world.models, query, weights, keep=500, size=5)
+    for n in range(len(histories)):
+        mine = slice(ranked.starts[n], ranked.starts[n + 1])
+        scores = ranked.features[mine] @ weights[0]
+        assert (np.diff(scores) <= 1e-6).all()
+        count = ranked.count[n]
+        assert count == min(5, mine.stop - mine.start)
+        assert ranked.items[n, :count].tolist() == ranked.candidates[mine][:count].tolist()
+        assert ranked.scores[n, :count] == pytest.approx(scores[:count], rel=1e-5)
+        assert (ranked.items[n, count:] == -1).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reasons_are_the_strongest_parts_of_the_score(seed: int) -> None:
+    world, histories, query = random_case(seed)
+    weights = random_weights(seed)
+    ranked = recommend(world.models, query, weights, keep=500)
+    for n in range(len(histories)):
+        for rank in range(ranked.count[n]):
+            features = ranked.features[ranked.starts[n] + rank]
+            parts = (weights[0, :S] * features[:S] + weights[0, S:] * features[S:]) / (weights[0] @ features)
+            order = np.argsort(-parts, kind="stable")[: min(3, int((parts > 0).sum()))]
+            named = [source for source in ranked.source[n, rank].tolist() if source >= 0]
+            assert parts[named] == pytest.approx(parts[order], abs=1e-6)
+            assert ranked.share[n, rank][: len(named)] == pytest.approx(parts[named], abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_reasons_name_the_items_that_contributed_most(seed: int) -> None:
+    world, histories, query = random_case(seed)
+    for source, parts_of in ((NEIGHBORS, walked), (PATH, walked), (COVISIT, covisits), (NEXT, covisits)):
+        ranked = recommend(world.models, query, only(source))
+        for n, history in enumerate(histories):
+            parts = parts_of(world, n - 1, history)[SOURCES[source]]
+            for rank in range(ranked.count[n]):
+                if ranked.scores[n, rank] > 0:
+                    expected = sorted(parts[int(ranked.items[n, rank])].items(), key=lambda pair: -pair[1])[:2]
+                    named = [item for item in ranked.because[n, rank, 0].tolist() if item >= 0]
+                    found = [parts[int(ranked.items[n, rank])][item] for item in named]
+                    assert found == pytest.approx([part for _, part in expected], rel=1e-4)
+
+
+def test_repeat_names_the_item_itself_and_content_the_likest() -> None:
+    tokens = {item: [b"brand:%d" % (item % 2), b"tag:%d" % (item % 2)] for item in range(8)}
+    world = build([(0, item, 1.0, NOW - DAY) for item in range(8)], tokens=tokens)
+    query = ask([[(0, 1.0, NOW, 0), (1, 1.0, NOW, 0)]])
+    again = recommend(world.models, query, only(REPEAT))
+    assert again.because[0, :2, 0].tolist() == [[0, -1], [1, -1]]
+    alike = recommend(world.models, query, only(CONTENT))
+    for item, names in zip(alike.items[0].tolist(), alike.because[0, :, 0, 0].tolist(), strict=True):
+        assert names in {-1, item % 2}
+    assert (alike.because[0, 0, 0] >= 0).any()
+
+
+def test_kept_are_all_judged_then_the_best_of_the_others() -> None:
+    for seed in range(10):
+        world, histories, query = random_case(seed)
+        weights = random_weights(seed)
+        every = recommend(world.models, query, weights, keep=500)
+        kept = recommend(world.models, query, weights, keep=9, judged=2, size=3)
+        for n in range(len(histories)):
+            items = every.candidates[every.starts[n] : every.starts[n + 1]].tolist()
+            features = every.features[every.starts[n] : every.starts[n + 1]]
+            judged = [at for at in range(len(items)) if at < 2 or (features[at, S:] >= 1 / 2).any()]
+            others = [at for at in range(len(items)) if at not in judged][: max(0, 9 - len(judged))]
+            expected = (
+                [items[at] for at in sorted([*judged, *others])][:9] if len(judged) <= 9 else [items[at] for at in judged[:9]]
+            )
+            assert kept.candidates[kept.starts[n] : kept.starts[n + 1]].tolist() == expected
+
+
+def test_each_source_names_no_more_than_its_best() -> None:
+    world, _, query = random_case(4)
+    every, few = (recommend(world.models, query, keep=500, per_source=most) for most in (50, 3))
+    for n in range(len(query)):
+        items = every.candidates[every.starts[n] : every.starts[n + 1]]
+        first = (every.features[every.starts[n] : every.starts[n + 1], S:] >= 0.33).any(axis=1)
+        assert set(few.candidates[few.starts[n] : few.starts[n + 1]].tolist()) == set(items[first].tolist())
+
+
+def test_equal_scores_go_by_item() -> None:
+    world = build([(user, item, 1.0, NOW - DAY) for user in range(4) for item in (7, 3, 5, 1)])
+    ranked = recommend(world.models, ask([[]]), only(SOURCES.index("popular")))
+    assert ranked.items[0, :4].tolist() == [1, 3, 5, 7]
+
+
+@pytest.mark.parametrize("source", [NEIGHBORS, PATH, COVISIT, NEXT])
+def test_checkerboard_the_right_item_comes_first(source: int) -> None:
+    """Users of one colour visit the items of that colour in order; the one left out is the right one."""
+    events = []
+    for user in range(20):
+        items = [item for item in range(20) if item % 2 == user % 2 and item != user]
+        events += [(user, item, 1.0, NOW - DAY + n) for n, item in enumerate(items)]
+    world = build(events)
+    for user in range(2, 18):
+        history = [(item, 1.0, NOW - n, int(item != user)) for n, item in enumerate(range(user - 2, -1, -2))]
+        barred = [(item, 0.0, NOW - DAY, 1) for item in range(20) if item % 2 == user % 2 and item > user]
+        ranked = recommend(world.models, ask([history + barred], users=[user]), only(source))
+        assert ranked.items[0, 0] == user
+
+
+@pytest.mark.parametrize("source", [COVISIT, NEXT])
+def test_what_follows_is_what_comes_next(source: int) -> None:
+    world = build([(user, item, 1.0, NOW - DAY + item) for user in range(10) for item in range(8)])
+    for item in range(7):
+        history = [(item, 1.0, NOW, 1)] + ([(item - 1, 0.0, NOW, 1)] if item else [])
+        assert recommend(world.models, ask([history]), only(source)).items[0, 0] == item + 1
+
+
+def test_an_empty_world_gives_empty_lists() -> None:
+    ranked = recommend(build([]).models, ask([[], [(-1, 1.0, NOW, 0)]], users=[-1, -1]), segments=[0, -1])
+    assert ranked.count.tolist() == [0, 0]
+    assert ranked.starts.tolist() == [0, 0, 0]
+
+
+def test_no_users_give_no_lists() -> None:
+    ranked = recommend(random_world(1).models, ask([]))
+    assert len(ranked.count) == 0
+    assert ranked.starts.tolist() == [0]
+
+
+def test_all_blocked_gives_an_empty_list() -> None:
+    history = [(item, 1.0, NOW - item, 1) for item in range(ITEMS)]
+    ranked = recommend(random_world(2).models, ask([history], users=[1]), segments=[1])
+    assert ranked.count[0] == 0
+    assert ranked.starts.tolist() == [0, 0]
+    assert (ranked.items == -1).all()
+    assert (ranked.source == -1).all()
+    assert ranked.neighbors[0, 0] >= 0
+
+
+def test_blocked_and_unavailable_items_are_never_candidates() -> None:
+    for seed in range(20):
+        world, histories, query = random_case(seed)
+        ranked = recommend(world.models, query, keep=500)
+        for n, history in enumerate(histories):
+            barred = world.unavailable | {item for item, _, _, blocked in history if blocked}
+            assert not barred & set(ranked.candidates[ranked.starts[n] : ranked.starts[n + 1]].tolist())
+
+
+def test_times_to_come_count_as_now() -> None:
+    world = random_world(5)
+    late = [[(1, 1.0, NOW + 9 * DAY, 0), (2, 1.0, NOW + DAY, 0), (3, 1.0, NOW - DAY, 0)]]
+    now = [[(item, weight, min(time, NOW), blocked) for item, weight, time, blocked in late[0]]]
+    vectors, weights, segments = np.zeros((1, 16), np.float32), np.ones((1, FEATURES), np.float32), np.zeros(1, np.int16)
+    answers = [Recommender().recommend(world.models, ask(each), vectors, segments, weights) for each in (late, now)]
+    assert as_bytes(answers[0]) == as_bytes(answers[1])
+
+
+def test_items_the_models_do_not_know_change_nothing() -> None:
+    world = random_world(6)
+    known = [(1, 1.0, NOW, 0), (2, 1.0, NOW - 5, 0)]
+    strange = [(-1, 2.0, NOW, 1), (10**6, 1.0, NOW, 0)]
+    vectors, weights, segments = np.zeros((1, 16), np.float32), np.ones((1, FEATURES), np.float32), np.zeros(1, np.int16)
+    histories = known, [strange[0], known[0], strange[1], known[1]]
+    answers = [Recommender().recommend(world.models, ask([each]), vectors, segments, weights) for each in histories]
+    assert as_bytes(answers[0]) == as_bytes(answers[1])
+
+
+def test_same_input_same_bytes_and_inputs_unchanged() -> None:
+    world, _, query = random_case(7)
+    before = copy.deepcopy((query, world.models.visits.arrays(), world.models.popularity.arrays(), world.models.catalog.arrays()))
+    recommender = Recommender()
+    arguments = (
+        world.models,
+        query,
+        world.models.catalog.interest(query),
+        np.zeros(5, np.int16),
+        np.ones((5, FEATURES), np.float32),
+    )
+    first, second = as_bytes(recommender.recommend(*arguments)), as_bytes(recommender.recommend(*arguments))
+    assert first == second == as_bytes(Recommender().recommend(*arguments))
+    after = query, world.models.visits.arrays(), world.models.popularity.arrays(), world.models.catalog.arrays()
+    np.testing.assert_equal([vars_of(before[0]), *before[1:]], [vars_of(after[0]), *after[1:]])
+
+
+def vars_of(query: Query) -> dict[str, Any]:
+    return {field.name: getattr(query, field.name) for field in fields(query)}
+
+
+def test_one_by_one_is_as_all_at_once() -> None:
+    world, histories, query = random_case(8, n=9)
+    together = recommend(world.models, query)
+    for n, history in enumerate(histories):
+        alone = recommend(world.models, ask([history], users=[n - 1]))
+        assert alone.items[0].tolist() == together.items[n].tolist()
+        assert alone.scores[0].tobytes() == together.scores[n].tobytes()
+        assert alone.because[0].tobytes() == together.because[n].tobytes()
+        assert alone.neighbors[0].tobytes() == together.neighbors[n].tobytes()
+
+
+def test_scratch_grows_with_the_models_and_with_histories() -> None:
+    chance, recommender = random.Random(1), Recommender()
+    for items in (10, 700, 30):
+        events = [(chance.randrange(items), chance.randrange(items), 1.0, NOW - DAY) for _ in range(3 * items)]
+        world = build(events)
+        history = [(item, 1.0, NOW - n, 0) for n, item in enumerate(range(items))]
+        query = ask([history])
+        arguments = (
+            world.models,
+            query,
+            world.models.catalog.interest(query),
+            np.zeros(1, np.int16),
+            np.ones((1, FEATURES), np.float32),
+        )
+        assert as_bytes(recommender.recommend(*arguments)) == as_bytes(Recommender().recommend(*arguments))
+        assert len(newest(history)) == items
+        assert len(recent(history, 10)) == 10
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"measure": "dot"}, {"size": 0}, {"query_items": 63}, {"query_half_life": 0.0}, {"next_damping": 0.3}]
+)
+def test_parameters_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"is not one of|not above 0|above 62|not a quarter"):
+        Recommender(**wrong)
+
+
+def test_arrays_of_another_length_are_refused() -> None:
+    world, _, query = random_case(1)
+    with pytest.raises(ValueError, match="5 users, 4 segments"):
+        Recommender().recommend(world.models, query, np.zeros((5, 16)), np.zeros(4, np.int16), np.ones((5, FEATURES)))
