@@ -89,7 +89,7 @@ async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
     redis = open_redis(settings.redis.get_secret_value())
     try:
         with redis_or_failed(settings.redis):
-            info: Any = await redis.info()
+            info = await _info(redis)
             found = [_version(info, settings), *await _advice(redis)]
             applied: Any = await redis.hgetall(Keys(settings.prefix).applied)
     except Away as error:
@@ -97,6 +97,13 @@ async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
     finally:
         await redis.aclose()
     return [*found, _offsets({int(partition): int(offset) for partition, offset in applied.items()}, ends, settings)]
+
+
+async def _info(redis: Client) -> Mapping[str, Any]:
+    """What the server tells of itself; of a cluster, the first of its nodes."""
+    found: Any = await redis.info("server")
+    first = next(iter(found.values()), None)
+    return first if isinstance(first, dict) else found
 
 
 def _version(info: Mapping[str, Any], settings: Settings) -> Check:

@@ -83,9 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=list(arguments) if arguments is not None else None, prog_name="upwell")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left: no news, and no complaint of the interpreter either
-        sys.exit(0)
     except Exception as error:
         message, status = told(error)
         sys.stderr.write(f"upwell: {message}\n")

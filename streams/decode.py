@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from streams.partition import partitions_for
 from streams.schemas import BadEvent, Event, decode_event
 from streams.settings import Settings
 
-__all__ = ["REKEYED", "Batch", "DeadLetter", "Decoded", "Message", "Placed", "Rekeyed", "decode_batch"]
+__all__ = ["REKEYED", "Batch", "DeadLetter", "Decoded", "Homes", "Message", "Placed", "Rekeyed", "decode_batch"]
 
 # Header of an event that was re-published under the right key: "partition:offset" of where it came from.
 REKEYED = "upwell.rekeyed"
@@ -27,6 +27,14 @@ class Message(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
+
+
+class Homes(Protocol):
+    """Whoever knows which partition a user's events are read from."""
+
+    def home(self, user_id: str) -> int | None:
+        """Give a user's partition, None where it is not known."""
+        ...
 
 
 @dataclass(slots=True)
@@ -86,17 +94,17 @@ class Decoded:
         return {placed.event.user_id: partition for partition, events in self.events.items() for placed in events}
 
 
-def decode_batch(batch: Batch, settings: Settings, partitions: int, proven: Container[str]) -> Decoded:
-    """Decode every message; ``proven`` holds users whose partition is known to be right, which saves hashing their ids."""
+def decode_batch(batch: Batch, settings: Settings, partitions: int, homes: Homes) -> Decoded:
+    """Decode every message; ``homes`` knows the partition of some users, which saves hashing their ids."""
     decoded = Decoded()
     for partition, messages in batch.messages.items():
         events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings))]
-        unproven = list({placed.event.user_id: None for placed, _ in events if placed.event.user_id not in proven})
-        homes = dict(zip(unproven, partitions_for([user_id.encode() for user_id in unproven], partitions).tolist(), strict=True))
+        found = {placed.event.user_id: homes.home(placed.event.user_id) for placed, _ in events}
+        unknown = [user_id for user_id, home in found.items() if home is None]
+        hashed = partitions_for([user_id.encode() for user_id in unknown], partitions)
+        found.update(zip(unknown, hashed.tolist(), strict=True))
         decoded.events[partition] = [
-            placed
-            for placed, message in events
-            if _at_home(decoded, partition, placed, message, homes.get(placed.event.user_id, partition))
+            placed for placed, message in events if _at_home(decoded, partition, placed, message, found[placed.event.user_id])
         ]
     return decoded
 
@@ -111,7 +119,7 @@ def _decode(decoded: Decoded, partition: int, message: Message, settings: Settin
     return Placed(event, message.offset, received, _origin(message)), message
 
 
-def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:
+def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int | None) -> bool:
     """Rule 8: keep an event on its user's partition; send any other there, once, with a header that says so."""
     if home == partition:
         return True

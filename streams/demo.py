@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from rich.live import Live
 from state.reader import Reader, Recommendation
 from streams import sample, topics
 from streams.commands.output import console, say
+from streams.commands.reading import reader as reader_of
 from streams.commands.recommend import why
 from streams.demo_feed import Feed
 from streams.demo_view import ITEMS, Scene, Shown, Suggestion, line, render
@@ -75,12 +75,11 @@ class Demo:
         async with AsyncExitStack() as stack:
             with kafka_or_failed(self._settings.brokers):
                 await topics.ensure(self._settings)
-            reader = stack.enter_context(Reader(self._settings.redis, self._settings.prefix))
+            reader = stack.enter_context(reader_of(self._settings))
             results = await stack.enter_async_context(consuming(self._settings.brokers, fetch_max_wait_ms=FETCH))
             await self._refuse_used(results, reader)
-            await stack.enter_async_context(self._screen())
             stack.callback(self._worker.end)
-            jobs = [self._answers.follow(results), self._look(reader), self._work(results)]
+            jobs = [self._screen(), self._answers.follow(results), self._look(reader), self._work(results)]
             await _until_one_ends(jobs)
         return self.summary()
 
@@ -150,18 +149,13 @@ class Demo:
             if self._worker.starts and not self._worker.alive:
                 raise DemoFailed(f"the worker ended; its last words: {self._worker.last_words()}")
 
-    @asynccontextmanager
-    async def _screen(self) -> AsyncIterator[None]:
-        """A live picture, or lines; the last state is shown at the end."""
+    async def _screen(self) -> None:
+        """A live picture, or lines where there is no terminal, until cancelled."""
         screen = console()
-        if self._run.live and screen.is_terminal:
-            with Live(console=screen, auto_refresh=False, transient=False) as live:
-                draw = lambda: live.update(render(self._scene, screen.height), refresh=True)  # noqa: E731
-                async with _beside(self._refresh(draw, FRAME)):
-                    yield
-        else:
-            async with _beside(self._refresh(lambda: say(line(self._scene)), LINE)):
-                yield
+        if not (self._run.live and screen.is_terminal):
+            await self._refresh(lambda: say(line(self._scene)), LINE)
+        with Live(console=screen, auto_refresh=False, transient=False) as live:
+            await self._refresh(lambda: live.update(render(self._scene, screen.height), refresh=True), FRAME)
 
     async def _refresh(self, show: Callable[[], None], pause: float) -> None:
         while True:
@@ -245,15 +239,3 @@ async def _until_one_ends(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _beside(job: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a job until the block ends."""
-    task = asyncio.create_task(job)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -234,6 +234,8 @@ class Segments(_Section):
     """How users are grouped."""
     half_life: Annotated[float, Field(ge=100)] | None = None
     """Users' vectors after which an old one counts half; without it all count alike and centers settle."""
+    buffer: Annotated[int, Field(ge=8, le=2_048)] = 256
+    """Users' vectors gathered before the first centers are solved; fewer give segments sooner, and rougher ones."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the first centers."""
 

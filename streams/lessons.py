@@ -14,7 +14,7 @@ from streams.scoring import Scored
 __all__ = ["lesson_of"]
 
 # User vectors that a lesson carries for the reservoir: enough to re-solve from, few enough to be cheap in an idle system.
-_SAMPLE = 8
+_SAMPLE = 16
 
 
 def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
@@ -35,7 +35,7 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
         origins=np.array(list(teaching.origins.items()), np.int64).reshape(-1, 2),
     )
     _segments(lesson, scored, scored.vectors[rows], np.bincount(lesson.users, minlength=len(users)))
-    _blend(lesson, scored, scored.judged.partitions == partition)
+    _blend(lesson, scored, partition)
     return lesson
 
 
@@ -52,9 +52,10 @@ def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], even
     lesson.sample = vectors[:: -(-len(vectors) // _SAMPLE)]
 
 
-def _blend(lesson: Lesson, scored: Scored, mine: NDArray[np.bool_]) -> None:
+def _blend(lesson: Lesson, scored: Scored, partition: int) -> None:
     """Add the blend's gradient and the hits of each source, from the lists that were published before these events."""
     judged, blend = scored.judged, scored.models.blend
+    mine = judged.partitions == partition
     targets, segments, kept, features = (
         judged.targets[mine],
         judged.segments[mine],
@@ -64,4 +65,4 @@ def _blend(lesson: Lesson, scored: Scored, mine: NDArray[np.bool_]) -> None:
     delta = blend.gradients(kept, features, targets, segments)
     lesson.blend_segments, lesson.blend_events, lesson.gradient = delta.segment, delta.events, delta.gradient
     lesson.hits = blend.judge(kept, features, targets)
-    lesson.judged = len(targets)
+    lesson.judged = int(judged.counts[partition]) if partition < len(judged.counts) else 0

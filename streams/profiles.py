@@ -63,9 +63,10 @@ class Profiles:
         self._trim()
         return found
 
-    def __contains__(self, user_id: object) -> bool:
-        """Tell whether a user is cached, which proves that events of the user are read from the right partition."""
-        return user_id in self._cache
+    def home(self, user_id: str) -> int | None:
+        """Give the partition of a cached user; an event of the user on any other is misplaced (rule 8)."""
+        profile = self._cache.get(user_id)
+        return None if profile is None else profile.partition
 
     def _admit(self, profile: Profile, partition: int) -> None:
         profile.partition = partition

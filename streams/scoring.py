@@ -24,8 +24,13 @@ __all__ = ["Judged", "Scored", "Scorer"]
 
 @dataclass(slots=True)
 class Judged:
-    """What users did next, held against the lists they had been given: one row per positive event that teaches."""
+    """What users did next, held against the lists they had been given: ``counts`` int64[partitions] lists were judged.
 
+    There is a row for each of those that held the next item: its partition, the item, the user's segment, the candidates
+    with their features.
+    """
+
+    counts: NDArray[np.int64]
     partitions: NDArray[np.int32]
     targets: NDArray[np.int32]
     segments: NDArray[np.int16]
@@ -102,10 +107,13 @@ class Scorer:
             for profile, number in teaching.judged
         ]
         table = np.array(rows, np.int64).reshape(-1, 4)
-        slots = table[:, 1]
-        table = table[self._histories.kept_items[slots, 0] >= 0]
+        table = table[self._histories.kept_items[table[:, 1], 0] >= 0]
+        judged = np.bincount(table[:, 0])
+        # Only a list that held the item has anything to say; the others need not be copied.
+        table = table[self._histories.kept(table[:, 1], indexes[table[:, 2]])]
         slots = table[:, 1]
         return Judged(
+            judged,
             table[:, 0].astype(np.int32),
             indexes[table[:, 2]],
             table[:, 3].astype(np.int16),

@@ -29,7 +29,7 @@ def kafka_or_failed(brokers: str) -> Iterator[None]:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         yield
-    except (KafkaConnectionError, OSError) as error:
+    except KafkaConnectionError as error:
         raise Away(
             f"no Kafka broker answers at {brokers}; start one (docker compose up -d) or name yours with "
             "--brokers HOST:PORT or UPWELL_BROKERS"

@@ -106,7 +106,12 @@ class Settings(BaseModel):
                 "tokens_per_item": knobs.tokens_per_item,
                 "posting": knobs.posting,
             },
-            "segments": {"k": self.segments.k, "half_life": self.segments.half_life, "seed": self.segments.seed},
+            "segments": {
+                "k": self.segments.k,
+                "half_life": self.segments.half_life,
+                "buffer": self.segments.buffer,
+                "seed": self.segments.seed,
+            },
             "blend": {"rate": knobs.rate, "shrink": knobs.shrink},
         }
 

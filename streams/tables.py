@@ -57,6 +57,13 @@ class Source:
         self.size = None if path == "-" else _size(path)
         self.taken = 0
         self._below = cast("io.BufferedReader", sys.stdin.buffer if path == "-" else Path(path).open("rb"))  # noqa: SIM115 - closed by close()
+        try:
+            self._look()
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self) -> None:
         packed: io.BufferedReader = io.BufferedReader(_Counted(self), STRETCH_BYTES)
         self.packed = packed.peek(2)[:2] == b"\x1f\x8b"
         self.stream: io.BufferedReader = _unpacked(packed) if self.packed else packed

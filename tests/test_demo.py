@@ -89,9 +89,8 @@ def test_the_view_fits_terminals_of_every_width(width):
 
 
 def test_what_comes_from_outside_cannot_draw():
-    nasty = Scene(
-        events=1, hit_rate={NASTY: 0.1}, segments=[(NASTY, 1)], newest=[Shown(NASTY, [Suggestion(NASTY, NASTY)])], hints=[(NASTY, NASTY)]
-    )  # fmt: skip
+    newest = [Shown(NASTY, [Suggestion(NASTY, NASTY)])]
+    nasty = Scene(events=1, hit_rate={NASTY: 0.1}, segments=[(NASTY, 1)], newest=newest, hints=[(NASTY, NASTY)])
     shown = drawn(nasty, 200)
     assert "\x1b" not in shown
     assert "[bold]" in shown
@@ -286,6 +285,16 @@ def test_ctrl_c_ends_the_demo_within_seconds_and_leaves_nothing(own_folder):
         out, _ = demo.communicate(timeout=30)
     assert demo.returncode == 0
     assert "event to recommendation" in out
+    assert left(own_folder) == []
+
+
+def test_a_demo_whose_reader_left_ends(own_folder):
+    environ = clean() | {"TMPDIR": str(own_folder / "tmp")}
+    with subprocess.Popen([*UPWELL], env=environ, cwd=own_folder / "here", stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        demo.stderr.readline()
+        demo.stderr.close()
+        demo.wait(timeout=30)
     assert left(own_folder) == []
 
 

@@ -32,5 +32,7 @@ def told(error: Exception) -> tuple[str, int]:
         # Only what was imported can have been raised; importing it all would cost a second before a one-line message.
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
-            return clean(" ".join(str(error).split())), status
+            # An embedded server's last words are a log, which one line would make unreadable.
+            lines = str(error).splitlines() if name == "EmbeddedError" else [" ".join(str(error).split())]
+            return "\n".join(map(clean, lines)), status
     raise error

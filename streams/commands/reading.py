@@ -27,7 +27,8 @@ def reader(settings: "Settings") -> "Reader":
     """The public reader on the settings' Redis."""
     from state.reader import Reader
 
-    return Reader(settings.redis, settings.prefix)
+    url = settings.redis.get_secret_value()
+    return Reader(url.replace("+cluster://", "://", 1), settings.prefix, cluster="+cluster://" in url)
 
 
 def names(state: "Reader", items: Iterable[str]) -> dict[str, str]:

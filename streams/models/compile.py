@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from zlib import crc32
 
@@ -59,6 +60,14 @@ class Cache(FunctionCache):
 
     def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
         return (*super()._index_key(sig, codegen), fingerprint(self._py_func))  # type: ignore[no-untyped-call]
+
+    def load_overload(self, sig: object, target_context: object) -> object:
+        """Look a kernel up; what an older version wrote and this one cannot read counts as not there."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except (AttributeError, EOFError, ImportError, UnpicklingError):
+            self.flush()  # type: ignore[no-untyped-call]
+            return None
 
 
 def fingerprint(function: Callable[..., object]) -> int:

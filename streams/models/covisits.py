@@ -11,7 +11,7 @@ from streams.models.compile import lean
 from streams.models.decay import weight
 from streams.models.pool import FIRST_PART, place
 from streams.models.prefetch import AHEAD, prefetch
-from streams.models.rings import visitors_of
+from streams.models.rings import cell_of, visitors_of
 
 __all__ = ["count_covisits"]
 
@@ -57,7 +57,7 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
             if step + AHEAD < cells:
                 cell = last - step - AHEAD
                 cell = cell if cell >= 0 else cell + visitors
-                other, at = np.int64(users[item, cell]), int(np.uint32(positions[item, cell]) % np.uint32(length))
+                other, at = int(users[item, cell]), cell_of(positions[item, cell], length)
                 if other >= 0:
                     prefetch(count, other, 0)
                     prefetch(visited, other, max(at - window, 0))
@@ -66,11 +66,11 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
                 continue
             cell = last - step
             cell = cell if cell >= 0 else cell + visitors
-            other, position = np.int64(users[item, cell]), np.int64(positions[item, cell])
+            other, position = int(users[item, cell]), int(positions[item, cell])
             if other < 0 or other == user or not count[other] - length <= position < count[other]:
                 continue
             end = count[other]
-            start = int(np.uint32(position) % np.uint32(length))
+            start = cell_of(position, length)
             at = start
             for distance in range(1, min(window, end - 1 - position) + 1):
                 at = at + 1 if at + 1 < length else 0

@@ -111,6 +111,19 @@ def _gather(
             to_blocked[to] = blocked[slots[n], place]
 
 
+@kernel
+def _kept(slots: Int32, targets: Int32, kept_items: Int32, found: UInt8) -> None:
+    """Mark whose target is among the candidates kept."""
+    for n in range(slots.size):
+        for place in range(kept_items.shape[1]):
+            item = kept_items[slots[n], place]
+            if item < 0:
+                break
+            if item == targets[n]:
+                found[n] = 1
+                break
+
+
 class Histories:
     """The last events of up to ``slots`` users, and the candidates each was last recommended from.
 
@@ -247,6 +260,13 @@ class Histories:
         if len(starts) != len(slots) + 1 or not starts[-1] <= len(items) == len(features):
             raise ValueError(f"{len(starts)} starts up to {starts[-1:]} for {len(slots)} users, {len(items)} candidates")
         _keep(slots, starts, items, features, self.kept_items, self.kept_features.view(np.uint16))
+
+    def kept(self, slots: ArrayLike, targets: ArrayLike) -> Array:
+        """Tell whose item (model index, int32[n]) is among the candidates kept for the user of the slot: bool[n]."""
+        checked = self._checked(slots)
+        found = np.zeros(len(checked), np.uint8)
+        _kept(checked, column(targets, np.int32), self.kept_items, found)
+        return found.view(np.bool_)
 
     def query(self, slots: ArrayLike, local_to_model: ArrayLike, now: ArrayLike, users: ArrayLike | None = None) -> Query:
         """Ask for these users.

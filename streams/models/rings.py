@@ -12,7 +12,7 @@ from streams.models.compile import inlined
 if TYPE_CHECKING:
     from streams.models.visits import Visits
 
-__all__ = ["Rings", "rarity", "rings", "visitors_of", "visits_of"]
+__all__ = ["Rings", "cell_of", "rarity", "rings", "visitors_of", "visits_of"]
 
 
 class Rings(NamedTuple):
@@ -30,6 +30,12 @@ class Rings(NamedTuple):
 def rings(visits: Visits) -> Rings:
     """Take the arrays of the visits, without a copy."""
     return Rings(*(getattr(visits, name) for name in Rings._fields))
+
+
+@inlined
+def cell_of(position: int, length: int) -> Any:
+    """Find the cell of a position; unsigned, for signed remainders take several times as long."""
+    return np.int64(np.uint32(position) % np.uint32(length))
 
 
 @inlined

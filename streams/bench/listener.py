@@ -1,0 +1,64 @@
+"""The client of the latency figure, in a process of its own: `python -m streams.bench.listener BROKERS TOPIC`.
+
+It says `ready` when it stands at the end of the topic, notes the moment at which each message arrives, and when its
+standard input ends prints a JSON array of [moment, user, number, moment at which the event was due].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.servers import consuming
+
+Arrival = tuple[float, str, int, float]
+
+
+async def listen(brokers: str, topic: str) -> list[tuple[float, bytes]]:
+    """Give moment and value of every message until standard input ends."""
+    arrived: list[tuple[float, bytes]] = []
+    async with consuming(brokers, fetch_max_wait_ms=100) as consumer:
+        await consumer.topics()
+        places = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(places)
+        await consumer.seek_to_end(*places)
+        for place in places:
+            await consumer.position(place)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        reading = asyncio.create_task(_read(consumer, arrived))
+        await asyncio.to_thread(sys.stdin.read)
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+    return arrived
+
+
+async def _read(consumer: AIOKafkaConsumer, arrived: list[tuple[float, bytes]]) -> None:
+    while True:
+        found = await consumer.getmany(timeout_ms=1000)
+        now = time.time()
+        arrived += [(now, message.value) for messages in found.values() for message in messages]
+
+
+def arrival(at: float, value: bytes) -> Arrival:
+    """What is needed of a message, be it a recommendation or an event."""
+    found = msgspec.json.decode(value)
+    number = found["event_id"] if "event_id" in found else found["trigger"]["event_id"]
+    return at, found["user_id"], int(number), found.get("timestamp", 0.0)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be the client."""
+    arrived = asyncio.run(listen(*arguments))
+    sys.stdout.write(f"{msgspec.json.encode([arrival(at, value) for at, value in arrived]).decode()}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,54 @@
+"""The load of the latency figure, in a process of its own: `python -m streams.bench.sender BROKERS TOPIC RATE EVENTS FIRST`.
+
+Open loop: event n is due at begin + n/RATE whatever became of the others, and carries that moment as its timestamp. A
+sender or a broker that falls behind makes later events late, and that counts (no coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from streams.bench.world import World
+from streams.servers import producing
+
+SOON = 0.05  # s from the start to the first event
+
+
+async def send(brokers: str, topic: str, rate: float, count: int, first: int) -> dict[str, float]:
+    """Send `count` events on their schedule; tell how late they were handed over."""
+    rows = [row for chunk in World(seed=1 + first).backlog(count, 0.0) for row in chunk]
+    late = np.zeros(count)
+    async with producing(brokers, linger_ms=0) as producer:
+        await producer.partitions_for(topic)
+        begin = time.time() + SOON
+        waiting = []
+        for n, (key, value) in enumerate(rows):
+            due = begin + n / rate
+            while (now := time.time()) < due:
+                await asyncio.sleep(due - now)
+            late[n] = now - due
+            waiting.append(await producer.send(topic, _timed(value, first + n, due), key))
+        await asyncio.gather(*waiting)
+    return {"begin": begin, "late_p50_ms": 1000 * float(np.median(late)), "late_max_ms": 1000 * float(late.max())}
+
+
+def _timed(value: bytes, number: int, due: float) -> bytes:
+    """The event with its number and the moment at which it is due."""
+    return b'%b"event_id":"%d","timestamp":%.6f}' % (value[: value.index(b'"event_id"')], number, due)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be the load."""
+    brokers, topic, rate, count, first = arguments
+    said = asyncio.run(send(brokers, topic, float(rate), int(count), int(first)))
+    sys.stdout.write(f"{json.dumps(said)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

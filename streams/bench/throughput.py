@@ -1,0 +1,124 @@
+"""Throughput: events wait, one worker starts; how fast all are applied and answered."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiokafka import TopicPartition
+
+from state.reader import Reader
+from streams.bench import peers
+from streams.bench.figures import Figure, Page
+from streams.bench.filling import fill
+from streams.bench.place import BenchFailed, Place, page, reading, wait_applied
+from streams.bench.world import World
+from streams.demo_worker import Worker
+from streams.metrics import STAGES
+from streams.servers import consuming
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+PROMISED = 6_000.0  # events/s
+NEWEST = 4_000  # recommendations of each partition that are read back: a whole batch of one partition
+
+
+@dataclass(slots=True)
+class Drain:
+    """One drain: seconds from the worker's start to the first batch, then to the end; what its metrics say."""
+
+    start: float
+    seconds: float
+    rate: float
+    metrics: Page
+
+
+def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure the drain of `count` waiting events beside its peers on the same topic."""
+    with place.figure("throughput") as settings:
+        place.say(f"throughput: {count:,} events are put into the topic")
+        fill(settings, World(), count)
+        place.say("throughput: a plain loop that only decodes")
+        plain = peers.run("plain", settings, count)["events_per_s"]
+        place.say("throughput: a Faust agent that does nothing")
+        faust = peers.run("faust", settings, count)["events_per_s"]
+        place.say("throughput: one worker")
+        drain = drained(settings, count)
+        asyncio.run(_check_answered(settings, count))
+    beside = {"faust doing nothing": faust, "aiokafka decoding only": plain}
+    figures = [
+        Figure("drain, 1 worker", drain.rate, "events/s", at_least=PROMISED, peers=beside),
+        Figure("start to first batch", drain.start, "s"),
+    ]
+    return figures, {"stages_us_per_event": stages(drain.metrics, count)}
+
+
+def drained(settings: Settings, count: int) -> Drain:
+    """Let a worker drain what waits."""
+    worker, begun = Worker(settings), time.perf_counter()
+    starting = threading.Thread(target=_started, args=(worker,), daemon=True)
+    first: list[tuple[float, int]] = []
+
+    def look(done: int) -> None:
+        if done and not first:
+            first.append((time.perf_counter(), done))
+
+    try:
+        starting.start()
+        with reading(settings) as reader:
+            ended = wait_applied(worker, reader, count, look)
+            metrics = page(worker)
+    finally:
+        starting.join(worker.patience)
+        worker.end()
+    at, done = first[0]
+    # The first batch begins the time, so its events do not count; a world of one batch counts from the start.
+    counted, since = (count - done, at) if done < count else (count, begun)
+    return Drain(at - begun, ended - since, counted / (ended - since), metrics)
+
+
+def _started(worker: Worker) -> None:
+    worker.start()
+
+
+def stages(metrics: Page, count: int) -> dict[str, float]:
+    """Microseconds per event of each stage, by the worker's own clock; stages overlap, so they do not add up."""
+    found = {stage: metrics.value("upwell_stage_seconds_sum", stage=stage) for stage in STAGES}
+    return {stage: round(1e6 * seconds / count, 1) for stage, seconds in found.items()}
+
+
+class _Trigger(msgspec.Struct):
+    partition: int
+    offset: int
+
+
+class _Answer(msgspec.Struct):
+    trigger: _Trigger
+
+
+async def _check_answered(settings: Settings, count: int) -> None:
+    """Every partition's last event must be the trigger of a recommendation; they were acknowledged before it was applied."""
+    decode = msgspec.json.Decoder(_Answer).decode
+    async with consuming(settings.brokers) as consumer:
+        await consumer.topics()
+        names = settings.topics
+        events = [TopicPartition(names.events, p) for p in consumer.partitions_for_topic(names.events) or ()]
+        expected = {place.partition: end for place, end in (await consumer.end_offsets(events)).items() if end}
+        answers = [TopicPartition(names.recommendations, p) for p in consumer.partitions_for_topic(names.recommendations) or ()]
+        ends = await consumer.end_offsets(answers)
+        consumer.assign(answers)
+        for place, end in ends.items():
+            consumer.seek(place, max(0, end - NEWEST))
+        reached: dict[int, int] = {}
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for messages in (await consumer.getmany(timeout_ms=1000)).values():
+                for message in messages:
+                    trigger = decode(message.value).trigger
+                    reached[trigger.partition] = max(reached.get(trigger.partition, 0), trigger.offset + 1)
+    if any(reached.get(partition) != end for partition, end in expected.items()):
+        raise BenchFailed(f"not all of {count} events are answered: up to {reached}, of {expected}")

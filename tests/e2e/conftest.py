@@ -1,0 +1,73 @@
+"""One worker on embedded servers that the tests of this folder share; each brings users and items of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from state.connection import connect
+from state.keys import Keys
+from streams.embedded import Broker, RedisServer
+from tests.fixtures.workers import TOPICS, Tree
+from tests.leaks import assert_no_leaks
+from tests.outside import Outside
+from tests.worker import WorkerProcess
+
+
+@pytest.fixture(scope="package")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis that no test empties."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def shared_tree(broker: Broker, shared_redis: RedisServer) -> Tree:
+    tail = secrets.token_hex(4)
+    return {
+        "brokers": broker.address,
+        "redis": shared_redis.url,
+        "prefix": f"shared-{tail}:",
+        "group": f"shared-{tail}",
+        "topics": {role: f"{topic}-{tail}" for role, topic in TOPICS.items()},
+        "partitions": 4,
+        "intake": {"session_timeout_ms": 6000},
+        "segments": {"k": 3},
+        "snapshot": {"seconds": 5},
+    }
+
+
+@pytest.fixture(scope="package")
+def shared_worker(shared_tree: Tree) -> Iterator[WorkerProcess]:
+    """The worker; after the last test its keys have a TTL or are meant to stay, and it ends in order."""
+    with WorkerProcess(shared_tree) as worker:
+        yield worker
+        asyncio.run(_no_leaks(shared_tree))
+        worker.stop()
+        assert worker.exit_code == 0, worker.words()
+
+
+async def _no_leaks(tree: Tree) -> None:
+    client = connect(tree["redis"])
+    try:
+        await assert_no_leaks(client, Keys(tree["prefix"]))
+    finally:
+        await client.aclose()
+
+
+@pytest.fixture(scope="package")
+def service(shared_tree: Tree, shared_worker: WorkerProcess) -> Iterator[Outside]:
+    """The running service from outside."""
+    assert shared_worker.alive
+    with Outside(shared_tree) as outside:
+        yield outside
+
+
+@pytest.fixture
+def own() -> Callable[[str], str]:
+    """Ids of this test's own: own("ada") is "ada-3f9c…"."""
+    tail = secrets.token_hex(4)
+    return lambda word: f"{word}-{tail}"

@@ -1,0 +1,556 @@
+"""A small world in which the eight rules must hold: lists for Kafka's topics, a real Redis, and workers that fail.
+
+The workers are the real code but for reading and sending: they fold, teach, prepare, commit and resume as the service does.
+A history is a list of steps, so that a failing one can be shortened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as Lost
+
+from state.keys import Keys
+from state.profiles import entries
+from state.store import Store
+from streams.decode import REKEYED, Batch
+from streams.failures import is_transient
+from streams.follower import Fold
+from streams.knobs import Intake, ModelKnobs, Publish, Segments
+from streams.learned import Taught, Teacher
+from streams.metrics import Metrics
+from streams.models.models import Models
+from streams.partition import partition_for
+from streams.pipeline import Answer, Pipeline
+from streams.positions import Positions
+from streams.records import Centers, Kind, Record, decode, encode, encode_centers
+from streams.settings import Settings
+from streams.snapshots import freeze, thaw
+
+WORKERS = 3
+USERS_EACH = 3
+NOW = 1.7e9
+
+# Three users in memory: profiles come and go all the time. Small models: a history takes a tenth of a second.
+SETTINGS = Settings(
+    intake=Intake.model_construct(cached_users=3, batch_events=7, future_skew_s=300.0),
+    models=ModelKnobs(visitors=8, length=8, dimensions=8, keep=10, posting=8, per_source=5, judged=3, neighbors=5),
+    segments=Segments(k=2),
+    publish=Publish(size=3),
+)
+PARAMETERS = SETTINGS.parameters()
+PARAMETERS["segments"] |= {"buffer": 8, "reservoir": 16, "window": 8}
+METRICS = Metrics(CollectorRegistry())
+
+KINDS = {
+    "produce": 16,
+    "carry": 34,
+    "publish": 10,
+    "commit": 10,
+    "follow": 14,
+    "rebalance": 6,
+    "crash": 3,
+    "fail": 4,
+    "half": 3,
+    "late": 6,
+    "save": 2,
+    "failover": 2,
+    "snapshot": 2,
+    "retain": 2,
+    "solve": 2,
+}
+
+
+class Step(NamedTuple):
+    """What happens, to whom, where and how much; ``luck`` decides what else the kind leaves open."""
+
+    kind: str
+    worker: int
+    partition: int
+    size: int
+    luck: int
+
+
+def steps(random: Random, count: int) -> list[Step]:
+    """Make a history from a seeded generator."""
+    kinds = random.choices([*KINDS], [*KINDS.values()], k=count)
+    return [
+        Step(kind, random.randrange(WORKERS), random.randrange(3), random.randint(1, 7), random.randrange(1 << 16))
+        for kind in kinds
+    ]
+
+
+@dataclass(slots=True)
+class Message:
+    """A record of the events topic."""
+
+    offset: int
+    value: bytes
+    key: bytes | None = None
+    timestamp: int = int(NOW * 1000)
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Wire(Store):
+    """A worker's way to Redis, which breaks when told: before a command, or after some commands of a commit."""
+
+    broken = False
+    room: int | None = None
+
+    async def _send(self, commands: Iterable[Any]) -> list[Any]:
+        self._notice()
+        whole = list(commands)
+        if self.room is not None and self.room < len(whole):
+            part, self.room = whole[: self.room], None
+            await super()._send(part)
+            raise Lost("lost in the middle of a commit")
+        return await super()._send(whole)
+
+    async def applied(self) -> dict[int, int]:
+        self._notice()
+        return await super().applied()
+
+    def _notice(self) -> None:
+        if self.broken:
+            self.broken = False
+            raise Lost("lost while it was idle")
+
+
+class Worker:
+    """The real parts, put together as the service does, with its stages as single steps."""
+
+    def __init__(self, world: World, *, oldest: bool = False) -> None:
+        self.world = world
+        self.fold = world.thawed(oldest=oldest)
+        self.teacher = Teacher(world.writer(), self.fold.taught)
+        self.wire = Wire(world.redis, world.keys, chunk=2)
+        self.pipeline = Pipeline(
+            SETTINGS, self.fold.models, self.teacher, self.wire, METRICS, clock=lambda: NOW
+        )
+        self.positions = Positions("events", self.teacher)
+        self.due: set[int] = set()
+        self.answer: Answer | None = None
+        self.failed: Exception | None = None
+        self.published = False
+        self.refusals = 0
+        self.luck = 0
+
+    def follow(self, most: int | None = None) -> None:
+        log, models = self.world.log, self.fold.models
+        end = len(log) if most is None else min(len(log), models.version + most)
+        for offset in range(models.version, end):
+            record = decode(log[offset], offset)
+            if self.teacher.refused(record, accepted=self.fold.fold(record, offset)):
+                self.refusals += 1
+                if record.partition in self.positions.next:
+                    self.due.add(record.partition)
+
+    async def turn(self, size: int, luck: int) -> None:
+        """Carry one batch; what passes by itself is waited for, and then rule 2 says where to go on."""
+        self.luck = luck
+        try:
+            await self._turn(size, luck)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            await self._recover()
+
+    async def _turn(self, size: int, luck: int) -> None:
+        if self.due:
+            await self.settle()
+            await self._resume(sorted(self.due))
+        messages = self.world.read(self.positions.next, size, luck)
+        if messages:
+            batch = Batch(messages, self.positions.begins(messages))
+            answer = await self.pipeline.prepare(batch, len(self.world.events))
+            self.positions.read(answer.ends)
+            await self.settle()
+            self.answer, self.published = answer, False
+        else:
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Rule 5: finish the batch before; raise what became of it."""
+        await self.finish()
+        if self.failed:
+            raise self.failed
+
+    async def finish(self) -> None:
+        """Publish the batch in hand, then commit it; what fails is told when it is settled."""
+        if self.answer is None:
+            return
+        self.publish(self.luck)
+        answer, self.answer = self.answer, None
+        try:
+            goals = self.positions.goals(answer.ends)
+            self.positions.committed(goals, await self.wire.commit(answer.writes, goals))
+            self.pipeline.profiles.let_go(answer.users)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            self.failed = error
+
+    def publish(self, luck: int) -> None:
+        if self.answer is not None and not self.published:
+            self.world.deliver(self.answer, luck)
+            self.published = True
+
+    def break_off(self, luck: int) -> None:
+        """Fail while publishing: some of it arrives, some arrives late, some never."""
+        if self.answer is not None and not self.published:
+            self.world.deliver_part(self.answer, Random(luck))
+            self.answer, self.failed = None, Lost("the broker did not answer")
+
+    async def _recover(self) -> None:
+        await self.finish()
+        self.failed = None
+        self.pipeline.profiles.let_go_all()
+        self.wire.broken = False
+        self.due |= set(self.positions.next)
+
+    async def _resume(self, partitions: Sequence[int]) -> None:
+        self.follow()
+        applied = await self.wire.applied()
+        for partition in partitions:
+            begin, end = self.world.begins[partition], len(self.world.events[partition])
+            self.positions.resume(partition, applied.get(partition), begin, end)
+            self.pipeline.profiles.release(partition)
+        self.due -= set(partitions)
+
+    async def assigned(self, partition: int) -> None:
+        await self.revoked(partition)
+        self.due.add(partition)
+
+    async def revoked(self, partition: int) -> None:
+        await self.finish()
+        self.positions.release(partition)
+        self.due.discard(partition)
+        self.pipeline.profiles.release(partition)
+
+    def behind(self) -> bool:
+        """Tell whether there is anything left to do."""
+        events = self.world.events
+        return bool(
+            self.due
+            or self.answer
+            or self.failed
+            or self.fold.models.version < len(self.world.log)
+            or any(at < len(events[partition]) for partition, at in self.positions.next.items())
+        )
+
+
+class World:
+    """The topics, Redis, the workers, and what must come of it all."""
+
+    def __init__(self, redis: Redis, keys: Keys, partitions: int) -> None:
+        self.redis, self.keys = redis, keys
+        self.events: list[list[Message]] = [[] for _ in range(partitions)]
+        self.begins = [0] * partitions
+        self.users = _users(partitions)
+        self.log: list[bytes] = []
+        self.delayed: list[deque[tuple[str, Any]]] = []
+        self.saved: list[tuple[bytes, int, bytes]] = []
+        self.saved_applied: dict[int, int] = {}
+        self.snapshots: list[tuple[int, bytes]] = []
+        self.produced: dict[str, tuple[str, str]] = {}
+        self.bad: set[tuple[int, int]] = set()
+        self.dead: set[tuple[int, int]] = set()
+        self.covered: dict[str, int] = {}
+        self.writers = 0
+        self.owners: dict[int, int] = {}
+        self.workers = [Worker(self) for _ in range(WORKERS)]
+
+    def writer(self) -> int:
+        """Give a new worker the name that its records carry."""
+        self.writers += 1
+        return self.writers
+
+    async def run(self, history: Iterable[Step]) -> None:
+        """Go through a history, then calm down, and check that all is as it must be."""
+        luck = 0
+        for step in history:
+            luck = step.luck
+            partition = step.partition % len(self.events)
+            await getattr(self, step.kind)(self.workers[step.worker], step._replace(partition=partition))
+        await self.calm(alone=bool(luck % 2))
+        await self.check()
+
+    async def produce(self, _: Worker, step: Step) -> None:
+        """Append events, of which some sit on the wrong partition and some are no events."""
+        random = Random(step.luck)
+        for _ in range(step.size):
+            messages = self.events[step.partition]
+            chance = random.random()
+            if chance < 0.05:
+                self.bad.add((step.partition, len(messages)))
+                messages.append(Message(len(messages), b"no event"))
+                continue
+            homes = range(len(self.events)) if chance < 0.4 else [step.partition]
+            self._event(step.partition, random.choice([user for home in homes for user in self.users[home]]), chance)
+
+    def _event(self, partition: int, user: str, chance: float) -> None:
+        item, kind = f"i{len(self.produced)}", "dislike" if chance > 0.9 else "view"
+        self.produced[item] = (user, kind)
+        body = {"type": kind, "user_id": user, "item_id": item, "timestamp": NOW + len(self.produced)}
+        messages = self.events[partition]
+        messages.append(Message(len(messages), json.dumps(body).encode(), user.encode()))
+
+    async def carry(self, worker: Worker, step: Step) -> None:
+        await worker.turn(step.size, step.luck)
+
+    async def publish(self, worker: Worker, step: Step) -> None:
+        worker.publish(step.luck)
+
+    async def commit(self, worker: Worker, _: Step) -> None:
+        await worker.finish()
+
+    async def follow(self, worker: Worker, step: Step) -> None:
+        worker.follow(step.size)
+
+    async def rebalance(self, worker: Worker, step: Step) -> None:
+        """Give a partition to a worker; the one before may not have heard of it, and goes on."""
+        for other in self.workers:
+            if other is not worker and step.luck % 5 > 1:
+                await other.revoked(step.partition)
+        await worker.assigned(step.partition)
+        self.owners[step.partition] = self.workers.index(worker)
+
+    async def crash(self, worker: Worker, step: Step) -> None:
+        place = self.workers.index(worker)
+        self.owners = {partition: owner for partition, owner in self.owners.items() if owner != place}
+        self.workers[place] = Worker(self, oldest=step.luck % 4 == 0)
+
+    async def fail(self, worker: Worker, step: Step) -> None:
+        """Break off while publishing; then the worker crashes, or goes back."""
+        worker.break_off(step.luck)
+        if step.luck % 2:
+            await self.crash(worker, step)
+
+    async def half(self, worker: Worker, step: Step) -> None:
+        """Lose Redis in the middle of a commit; then the worker crashes, or goes back."""
+        worker.wire.room = step.luck % 4
+        await worker.finish()
+        worker.wire.room = None
+        if step.luck % 8 > 3:
+            await self.crash(worker, step)
+
+    async def late(self, _: Worker, step: Step) -> None:
+        if self.delayed:
+            self._arrive_late(step.luck % len(self.delayed))
+
+    def _arrive_late(self, place: int) -> None:
+        group = self.delayed[place]
+        self._arrive(*group.popleft())
+        if not group:
+            del self.delayed[place]
+
+    async def save(self, _: Worker, __: Step) -> None:
+        """Keep a copy of Redis, as a replica that lags behind."""
+        names = sorted(await self.redis.keys(self.keys.prefix + b"*"))
+        self.saved = [(key, await self.redis.pttl(key), await self.redis.dump(key)) for key in names]
+        self.saved_applied = await Store(self.redis, self.keys).applied()
+
+    async def failover(self, _: Worker, step: Step) -> None:
+        """Let the copy take over; whether a worker notices that its connection broke is luck."""
+        await self.redis.flushdb()
+        for key, ttl, value in self.saved:
+            await self.redis.restore(key, max(ttl, 0), value)
+        for place, worker in enumerate(self.workers):
+            worker.wire.broken = bool(step.luck >> place & 1)
+
+    async def snapshot(self, worker: Worker, _: Step) -> None:
+        """Rule 7: keep the last two snapshots."""
+        frozen = freeze(worker.fold)
+        if frozen.offset > (self.snapshots[-1][0] if self.snapshots else 0):
+            self.snapshots = [*self.snapshots[-1:], (frozen.offset, b"".join(frozen.parts()))]
+
+    def thawed(self, *, oldest: bool) -> Fold:
+        """Begin with a snapshot: the newest, or the one before where the newest is damaged."""
+        if not self.snapshots:
+            return Fold(Models(**PARAMETERS), Taught())
+        offset, data = self.snapshots[0 if oldest else -1]
+        fold = thaw(data, PARAMETERS)
+        assert fold.models.version == offset
+        return fold
+
+    async def retain(self, _: Worker, step: Step) -> None:
+        """Let Kafka delete what is applied (even in Redis' lagging copy), taught and read."""
+        partition = step.partition
+        taught = Taught()
+        for offset, value in enumerate(self.log):
+            record = decode(value, offset)
+            if record.kind is Kind.LESSON:
+                taught.accept(record)
+        applied = (await Store(self.redis, self.keys).applied()).get(partition, 0)
+        read = [worker.positions.next.get(partition, applied) for worker in self.workers]
+        bound = min(applied, self.saved_applied.get(partition, 0), taught.ends.get(partition, 0), *read)
+        self.begins[partition] = max(self.begins[partition], bound)
+
+    async def solve(self, worker: Worker, _: Step) -> None:
+        """Log new segment centers, perhaps twice: two workers may believe that it is their turn."""
+        models = worker.fold.models
+        if models.segments.needs_solve():
+            body = encode_centers(Centers(models.segments.generation + 1, models.time, models.segments.solve()))
+            self.log.append(encode(Record(Kind.CENTERS, 0, 0, 0, 0, body)))
+
+    def read(self, positions: dict[int, int], size: int, luck: int) -> dict[int, list[Message]]:
+        """Fetch messages of some of a worker's partitions."""
+        found = {}
+        for place, partition in enumerate(sorted(positions)):
+            at = positions[partition]
+            messages = self.events[partition][at : at + size]
+            if messages and (luck >> place & 1 or not found):
+                assert at >= self.begins[partition]
+                found[partition] = messages
+        return found
+
+    def deliver(self, answer: Answer, luck: int) -> None:
+        """Let all of an answer arrive, some of it twice: at once, or as a late retry whose first try came through."""
+        for group in _outgoing(answer):
+            for place, one in enumerate(group):
+                self._arrive(*one)
+                if (luck + place) % 8 == 1:
+                    self._arrive(*one)
+            if luck % 5 == 1:
+                self.delayed.append(deque(group))
+
+    def deliver_part(self, answer: Answer, random: Random) -> None:
+        """Let a part of an answer arrive, and a part of the rest late; a producer keeps the order of one partition."""
+        for group in _outgoing(answer):
+            now = random.randint(0, len(group))
+            for one in group[:now]:
+                self._arrive(*one)
+            if rest := group[now : random.randint(now, len(group))]:
+                self.delayed.append(deque(rest))
+
+    def _arrive(self, topic: str, content: Any) -> None:  # noqa: ANN401 - whatever a topic holds
+        if topic == "learned":
+            self.log.append(content)
+        elif topic == "dead":
+            self.dead.add((content.partition, content.offset))
+        elif topic == "recommendations":
+            trigger = json.loads(content[1])["trigger"]
+            assert trigger["partition"] == partition_for(content[0], len(self.events))
+            user = content[0].decode()
+            self.covered[user] = max(trigger["offset"], self.covered.get(user, -1))
+        else:
+            messages = self.events[content.partition]
+            origin = (REKEYED, b"%d:%d" % content.origin)
+            messages.append(Message(len(messages), content.value, content.key, content.timestamp, (origin,)))
+
+    async def calm(self, *, alone: bool) -> None:
+        """End all trouble, then drain: each partition by the worker that has it, or all by one."""
+        while self.delayed:
+            self._arrive_late(0)
+        for partition in range(len(self.events)):
+            owner = 0 if alone else self.owners.get(partition, 0)
+            for place, worker in enumerate(self.workers):
+                if place != owner:
+                    await worker.revoked(partition)
+            if self.owners.get(partition) != owner:
+                await self.workers[owner].assigned(partition)
+            self.owners[partition] = owner
+            # Rule 6 needs a next event, to notice that the ones before are lost.
+            self._event(partition, self.users[partition][0], 0.5)
+        for worker in self.workers:
+            await worker.turn(1, 0)
+            await worker.turn(1, 0)
+            await worker.finish()
+        for worker in self.workers:
+            worker.follow()
+            await worker.turn(1, 0)
+            worker.refusals = 0
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Carry on, the follower always a little behind, until nothing is left."""
+        for turn in range(60 + 2 * sum(map(len, self.events))):
+            for worker in self.workers:
+                await worker.turn(1 + turn % 5, turn)
+                worker.follow(turn % 3)
+            if not any(worker.behind() for worker in self.workers):
+                break
+        assert not any(worker.behind() for worker in self.workers), "the workers never come to the end"
+        assert not sum(worker.refusals for worker in self.workers), "a record was refused without need"
+
+    async def check(self) -> None:
+        """Assert the guarantee: profiles and models hold each event exactly once, and nothing is lost."""
+        store = Store(self.redis, self.keys)
+        ends = {partition: len(messages) for partition, messages in enumerate(self.events)}
+        assert await store.applied() == ends, "applied is not the end"
+        self._check_models(ends)
+        assert self.bad <= self.dead, "a dead letter is lost"
+        homes = [self._home(partition) for partition in ends]
+        found = Counter(item for home in homes for events in home.values() for item in events)
+        assert found == Counter(self.produced.keys()), "an event never reached its home"
+        for home in homes:
+            await self._check_users(store, home)
+
+    def _check_models(self, ends: dict[int, int]) -> None:
+        self.workers.append(Worker(self))
+        for worker in self.workers:
+            worker.follow()
+        models = self.workers[0].fold.models
+        assert self.workers[0].fold.taught.ends == ends, "taught is not the end"
+        assert models.events == len(self.produced), "an event was taught twice or never"
+        visited = [item.encode() for item, (_, kind) in self.produced.items() if kind == "view"]
+        assert sorted(models.items.names(np.arange(len(models.items)))) == sorted(visited)
+        assert (models.visits.item_count[: len(models.items)] == 1).all(), "a visit was taught twice"
+        for worker in self.workers[1:]:
+            for name, array in worker.fold.models.arrays().items():
+                assert array.tobytes() == models.arrays()[name].tobytes(), f"followers disagree on {name}"
+
+    def _home(self, partition: int) -> dict[str, dict[str, int]]:
+        """Give the items of the events of each user at home here, in order, each with its first offset."""
+        found: dict[str, dict[str, int]] = {user: {} for user in self.users[partition]}
+        for message in self.events[partition]:
+            if message.value != b"no event":
+                event = json.loads(message.value)
+                if event["user_id"] in found:
+                    found[event["user_id"]].setdefault(event["item_id"], message.offset)
+        return found
+
+    async def _check_users(self, store: Store, home: dict[str, dict[str, int]]) -> None:
+        for (user, items), profile in zip(home.items(), await store.load([*home]), strict=True):
+            if not items:
+                assert profile is None
+                continue
+            assert profile is not None, f"{user} is lost"
+            history = [(item, kind) for item, kind, _ in entries(profile.history)]
+            assert history[::-1] == [(item, self.produced[item][1]) for item in items], f"the history of {user} is wrong"
+            assert profile.events == len(items), f"the events of {user} are miscounted"
+            last = max(items.values())
+            partition = partition_for(user.encode(), len(self.events))
+            assert profile.at[partition] >= last, f"the fence of {user} is wrong"
+            assert self.covered[user] >= last, f"no recommendation covers the last event of {user}"
+            assert json.loads(profile.recommendations)["trigger"]["offset"] == profile.at[partition]
+
+
+def _users(partitions: int) -> list[list[str]]:
+    """Name users until every partition is home to some."""
+    homes: list[list[str]] = [[] for _ in range(partitions)]
+    number = 0
+    while any(len(users) < USERS_EACH for users in homes):
+        user = f"u{number}"
+        home = homes[partition_for(user.encode(), partitions)]
+        if len(home) < USERS_EACH:
+            home.append(user)
+        number += 1
+    return homes
+
+
+def _outgoing(answer: Answer) -> list[list[tuple[str, Any]]]:
+    """Sort what an answer sends out by the partition it goes to: order is kept within one only."""
+    groups = [[("recommendations", one)] for one in answer.recommendations]
+    groups += [[("learned", record)] for record in answer.records]
+    homes = dict.fromkeys(event.partition for event in answer.rekeyed)
+    groups += [[("events", event) for event in answer.rekeyed if event.partition == home] for home in homes]
+    return groups + [[("dead", letter)] for letter in answer.dead]
