@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,12 +31,15 @@ class _App(faust.App):
         self._serving = serving
         super().__init__(*args, **options)
 
+    def _create_directories(self) -> None:
+        """Make none: Faust keeps tables there, and this app has none."""
+
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Give the services of the app, in the order in which they start."""
         return [self._serving, *super().on_init_dependencies()]
 
 
-def make_app(settings: Settings, serving: Serving, datadir: str) -> faust.App:
+def make_app(settings: Settings, serving: Serving) -> faust.App:
     """Mount the parts in flow order: the data plane, the catalog agent, the pages."""
     host, _, port = settings.http.rpartition(":")
     app = _App(
@@ -45,7 +47,6 @@ def make_app(settings: Settings, serving: Serving, datadir: str) -> faust.App:
         f"{settings.group}-control",
         broker=[URL(f"kafka://{broker}") for broker in settings.brokers.split(",")],
         store="memory://",
-        datadir=datadir,
         autodiscover=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -88,14 +89,13 @@ def _pages(app: faust.App, serving: Serving) -> None:
 def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
     """Run a worker until it is stopped; raise what made it stop by itself."""
     serving = Serving(settings, Metrics(CollectorRegistry()))
-    with tempfile.TemporaryDirectory(prefix="upwell-") as datadir:
-        app: Any = make_app(settings, serving, datadir)
-        app.finalize()
-        app.worker_init()
-        app.worker_init_post_autodiscover()
-        options = ["--quiet", "worker", "--loglevel", settings.log_level, *faust_options]
-        with contextlib.suppress(SystemExit):
-            cli.main(args=options, app=app, prog_name="upwell worker --", standalone_mode=False)
+    app: Any = make_app(settings, serving)
+    app.finalize()
+    app.worker_init()
+    app.worker_init_post_autodiscover()
+    options = ["--quiet", "worker", "--loglevel", settings.log_level, *faust_options]
+    with contextlib.suppress(SystemExit):
+        cli.main(args=options, app=app, prog_name="upwell worker --", standalone_mode=False)
     if serving.failure is not None:
         raise serving.failure
 

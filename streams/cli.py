@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from streams.commands.bench import bench
 from streams.commands.dead import dead
 from streams.commands.demo import demo
 from streams.commands.doctor import doctor
+from streams.commands.evaluate import evaluate
 from streams.commands.failures import told
 from streams.commands.item import item
 from streams.commands.push import push
@@ -69,6 +71,8 @@ _COMMANDS = (
     (item, "An item: catalogue entry, popularity, similar ones."),
     (segments, "The segments of users."),
     (trending, "The items that are visited most these days."),
+    (evaluate, "How good the recommendations would have been, on a file of events."),
+    (bench, "What it does on this machine, beside its peers."),
     (doctor, "Check brokers, topics, Redis and settings; print the fixes."),
     (reset, "Accept a recreated topic or another number of partitions."),
 )

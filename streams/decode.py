@@ -77,7 +77,7 @@ class Rekeyed:
     key: bytes
     value: bytes
     partition: int
-    timestamp: int
+    timestamp: int | None
     origin: tuple[int, int]
 
 

@@ -52,7 +52,8 @@ class Worker(WatchedServer):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
         here = str(Path(streams.__file__).parents[1])
         path = os.pathsep.join(filter(None, (here, inherited.get("PYTHONPATH"))))
-        return inherited | {"PYTHONPATH": path} | self._settings
+        # Its temporary files lie in the folder that goes with it: a killed worker cannot remove them.
+        return inherited | {"PYTHONPATH": path, "TMPDIR": str(self.folder)} | self._settings
 
     def _answers(self) -> bool:
         try:

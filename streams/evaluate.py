@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.profiles import Profile
+from streams.catalogue import change_of
 from streams.decode import Batch, Decoded, Placed
 from streams.memory import Loop
 from streams.models.query import Ranked
 from streams.models.sources import SOURCES
-from streams.schemas import Event
+from streams.records import Kind, Record, encode, encode_catalog
+from streams.schemas import Event, Item
 from streams.settings import Settings
 
 __all__ = ["Evaluation", "Figures", "Tally"]
@@ -23,6 +25,8 @@ __all__ = ["Evaluation", "Figures", "Tally"]
 DEPTH = 20
 # All candidates that any source has among its first DEPTH must be at hand when ranks are counted.
 KEEP = DEPTH * (len(SOURCES) + 1)
+# Catalogue entries in one record, as many as the catalog agent takes.
+_AT_ONCE = 500
 
 Figures = dict[str, float]
 
@@ -82,6 +86,13 @@ class Evaluation:
         models = self.settings.models.model_copy(update={"judged": DEPTH, "keep": KEEP})
         intake = self.settings.intake.model_copy(update={"cached_users": 1 << 22})
         self._loop = Loop(self.settings.model_copy(update={"publish": publish, "models": models, "intake": intake}))
+
+    def stock(self, items: Iterable[Item]) -> None:
+        """Learn the catalogue before the events, as if it had been sent long ago."""
+        entries = [(0, offset, item) for offset, item in enumerate(items)]
+        for first in range(0, len(entries), _AT_ONCE):
+            change = change_of(entries[first : first + _AT_ONCE])
+            self._loop.append([encode(Record(Kind.CATALOG, 1, 0, 0, 0, encode_catalog(change)))])
 
     async def run(self, events: Iterable[Event], tick: Callable[[Evaluation], None] = lambda _: None) -> None:
         """Test and learn every event; ``tick`` is called after each."""
@@ -160,5 +171,5 @@ class _Message:
 
 def _rank(items: NDArray[np.int32], target: int) -> int:
     """Give a target's rank in a list from 1, or 0."""
-    places = np.flatnonzero(items == target) if target >= 0 else ()
-    return int(places[0]) + 1 if len(places) else 0
+    places = np.flatnonzero(items == target)
+    return int(places[0]) + 1 if target >= 0 and places.size else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import ClassVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
@@ -76,7 +77,7 @@ class Fold:
             self.partitions, self.knobs = 0, b""
         return True
 
-    _HANDLERS: dict[Kind, Callable[[Fold, Record], bool]] = {
+    _HANDLERS: ClassVar[dict[Kind, Callable[[Fold, Record], bool]]] = {
         Kind.LESSON: _lesson,
         Kind.CATALOG: _catalog,
         Kind.CENTERS: _centers,

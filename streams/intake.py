@@ -1,4 +1,4 @@
-"""Intake: micro-batches from the events topic, resumed by the rules; every stage of a partition in order, successive batches overlapping."""
+"""Intake: micro-batches from the events topic, resumed by the rules; stages of successive batches overlap, in order."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._consumer.seek(TopicPartition(self._topic, partition), position)
 
     def _bounded(self, fetched: Mapping[int, Messages]) -> Iterator[dict[int, Messages]]:
-        """Split what one fetch brought where it exceeds the bound in bytes: compressed batches may hold far more than they weigh."""
+        """Split what one fetch brought at the bound in bytes: compressed batches may hold far more than they weigh."""
         part: dict[int, list[ConsumerRecord[bytes, bytes]]] = {}
         weight = 0
         for partition, messages in fetched.items():

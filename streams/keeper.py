@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Keeper:
-    """Writes ``model``, ``trending``, ``segment:*`` and ``item:*``, and asks the log for new segment centers when they are due."""
+    """Writes ``model``, ``trending``, ``segment:*`` and ``item:*``, and logs new segment centers when they are due."""
 
     def __init__(
         self,

@@ -89,9 +89,12 @@ class Teacher:
         self._chains[partition].flying.append((start, end))
 
     def fresh(self, partition: int, origin: int, offset: int) -> bool:
-        """Tell whether a re-keyed event is not taught yet, and count it as taught by the record being made (rule 8)."""
-        known = self._chains[partition].origins
-        if offset <= known.get(origin, -1):
+        """Tell whether a re-keyed event is not taught yet, and count it as taught by the record being made (rule 8).
+
+        Another worker's record may have taught it since this one resumed, so that both are asked.
+        """
+        known, taught = self._chains[partition].origins, self.taught.origins.get(partition, {})
+        if offset <= max(known.get(origin, -1), taught.get(origin, -1)):
             return False
         known[origin] = offset
         return True

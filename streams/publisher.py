@@ -23,7 +23,7 @@ Pending = list[Sent]
 
 
 class Publisher:
-    """The worker's only producer. Every send waits for all in-sync replicas; the rules need neither idempotence nor transactions."""
+    """The worker's only producer: every send waits for all in-sync replicas; the rules need no transactions."""
 
     def __init__(self, settings: Settings) -> None:
         self._topics = settings.topics

@@ -76,7 +76,8 @@ def decode(value: bytes | None, offset: int) -> Record:
     _, version, kind, check, writer, partition, start, end = _ENVELOPE.unpack_from(value)
     if version > VERSION:
         raise Refusal(
-            f"The learned log holds a record of version {version} at offset {offset}; this program reads up to version {VERSION}.",
+            f"The learned log holds a record of version {version} at offset {offset}; "
+            f"this program reads up to version {VERSION}.",
             fix="upgrade this worker to the version of the others",
         )
     if zlib.crc32(value[_CHECKED_FROM:], zlib.crc32(value[:4])) != check:

@@ -1,4 +1,4 @@
-"""Accept what a worker refuses to serve: a recreated events topic, another count of partitions, a learned log that lost its past."""
+"""Accept what a worker refuses to serve: a recreated events topic, another count of partitions, a log without its past."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.models import Models
 from streams.records import Kind, Record, decode, encode, encode_knobs
-from streams.servers import producing
+from streams.servers import consuming, producing, redis_or_failed
 from streams.settings import Settings
 from streams.snapshots import freeze, thaw
 
@@ -43,7 +43,8 @@ class Plan:
             said.append("the learned models and their snapshots; events that Kafka still holds are learned again")
         if self.offsets:
             said.append(
-                "the offsets of the events topic in Redis (`applied`, `at:*`) and in the learned log; profiles stay, events are read from the beginning"
+                "the offsets of the events topic in Redis (`applied`, `at:*`) and in the learned log; "
+                "profiles stay, events are read from the beginning"
             )
         if self.partitions is not None:
             said.append(
@@ -54,22 +55,22 @@ class Plan:
 
 def plan(settings: Settings, *, models: bool = False) -> list[str]:
     """Say what :func:`run` would do; empty where there is nothing to accept."""
-    return asyncio.run(_planned(settings, models)).lines()
+    return asyncio.run(_planned(settings, models=models)).lines()
 
 
 def run(settings: Settings, *, models: bool = False) -> list[str]:
     """Do it; return what was done. All workers must be stopped."""
-    return asyncio.run(_run(settings, models))
+    return asyncio.run(_run(settings, models=models))
 
 
-async def _planned(settings: Settings, models: bool) -> Plan:
+async def _planned(settings: Settings, *, models: bool) -> Plan:
     async with _parts(settings) as (consumer, redis, keys):
-        return await _plan(settings, consumer, redis, keys, models)
+        return await _plan(settings, consumer, redis, keys, models=models)
 
 
-async def _run(settings: Settings, models: bool) -> list[str]:
+async def _run(settings: Settings, *, models: bool) -> list[str]:
     async with _parts(settings) as (consumer, redis, keys):
-        found = await _plan(settings, consumer, redis, keys, models)
+        found = await _plan(settings, consumer, redis, keys, models=models)
         if found.offsets:
             await _forget_offsets(redis, keys)
         async with producing(settings.brokers) as producer:
@@ -82,17 +83,12 @@ async def _run(settings: Settings, models: bool) -> list[str]:
 
 @asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, Client, Keys]]:
-    redis = open_redis(settings.redis.get_secret_value())
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        yield consumer, redis, Keys(settings.prefix)
-    finally:
-        await consumer.stop()
-        await redis.aclose()
+    async with consuming(settings.brokers) as consumer, open_redis(settings.redis.get_secret_value()) as redis:
+        with redis_or_failed(settings.redis):
+            yield consumer, redis, Keys(settings.prefix)
 
 
-async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, keys: Keys, models: bool) -> Plan:
+async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, keys: Keys, *, models: bool) -> Plan:
     places = await _places(consumer, settings.topics.events)
     fold, broken = await _fold(settings, consumer, redis, keys)
     applied: Any = await redis.hgetall(keys.applied)

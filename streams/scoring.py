@@ -63,7 +63,7 @@ class Scorer:
         self._items = items
 
     def score(self, observed: Observed, *, answer: bool = True) -> Scored:
-        """Judge the lists given before, push the new events, then rank anew for every observed user unless no answer is wanted."""
+        """Judge the lists given before, push the new events, then rank anew for every observed user if an answer is wanted."""
         indexes = self._items.indexes(self._models.items)
         judged = self._judge(observed, indexes)
         self._push(observed)

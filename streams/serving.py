@@ -131,7 +131,8 @@ class Serving(Service):
             )
         if self.fold.partitions != self.intake.partitions:
             raise Refusal(
-                f"{self.settings.topics.events} has {self.intake.partitions} partitions, users were placed by {self.fold.partitions}.",
+                f"{self.settings.topics.events} has {self.intake.partitions} partitions, "
+                f"users were placed by {self.fold.partitions}.",
                 fix="upwell reset (it accepts the new count; events on the wrong partition are then re-keyed)",
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import redis
@@ -57,7 +57,7 @@ class Outside:
         common = {"bootstrap.servers": self.brokers, "log_level": 0}
         self._producer = Producer({**common, **options, **producer})
         self._consumer = Consumer(
-            {**common, "group.id": "outside", "enable.auto.commit": False, "enable.partition.eof": True}
+            {**common, "group.id": "outside", "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 20}
         )
 
     def __enter__(self) -> Self:
@@ -108,7 +108,9 @@ class Outside:
         """The next offset of each partition that holds messages."""
         known = self._consumer.list_topics(self.topics[role], timeout=10).topics[self.topics[role]].partitions
         marks = {p: self._consumer.get_watermark_offsets(TopicPartition(self.topics[role], p), 10) for p in known}
-        return {partition: end for partition, (_, end) in marks.items() if end > 0}
+        # The embedded broker takes the first message of the last batch for the end: look on from there.
+        last = {partition: end - 1 for partition, (_, end) in marks.items() if end > 0}
+        return last | {message.place.partition: message.place.offset + 1 for message in self._from(role, last)}
 
     def begin(self, role: str, partition: int = 0) -> int:
         """The first offset that a partition holds."""
@@ -130,21 +132,23 @@ class Outside:
 
     def read(self, role: str) -> list[Message]:
         """All messages of a topic from its beginning to its present end, each partition in order."""
-        places = [TopicPartition(self.topics[role], partition, OFFSET_BEGINNING) for partition in self.ends(role)]
-        self._consumer.assign(places)
-        waiting = {place.partition for place in places}
-        found = []
+        known = self._consumer.list_topics(self.topics[role], timeout=10).topics[self.topics[role]].partitions
+        return sorted(self._from(role, dict.fromkeys(known, OFFSET_BEGINNING)), key=lambda message: message.place)
+
+    def _from(self, role: str, begins: Mapping[int, int]) -> Iterator[Message]:
+        self._consumer.assign([TopicPartition(self.topics[role], *begin) for begin in begins.items()])
+        waiting = set(begins)
         while waiting:
-            for message in self._consumer.consume(1000, 10.0):
-                if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
-                    waiting.discard(message.partition())
-                elif message.error():
-                    raise KafkaException(message.error())
-                else:
-                    place = Place(message.partition(), message.offset())
-                    found.append(Message(place, message.key(), message.value(), dict(message.headers() or ())))
+            message = self._consumer.poll(30.0)
+            assert message is not None, f"no answer from {self.topics[role]} for 30 s"
+            if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
+                waiting.discard(message.partition())
+            elif message.error():
+                raise KafkaException(message.error())
+            else:
+                place = Place(message.partition(), message.offset())
+                yield Message(place, message.key(), message.value(), dict(message.headers() or ()))
         self._consumer.unassign()
-        return sorted(found, key=lambda message: message.place)
 
     def recommendations(self, user: str | None = None) -> list[dict[str, Any]]:
         """The decoded recommendations, of all users or one, in the order of the topic; all hold the contract."""

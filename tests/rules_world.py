@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as Lost
 
 from state.keys import Keys
-from state.profiles import entries
+from state.profiles import Profile, entries
 from state.store import Store
 from streams.decode import REKEYED, Batch
 from streams.failures import is_transient
@@ -55,8 +56,8 @@ KINDS = {
     "carry": 34,
     "publish": 10,
     "commit": 10,
-    "follow": 14,
-    "rebalance": 6,
+    "follow": 8,
+    "rebalance": 9,
     "crash": 3,
     "fail": 4,
     "half": 3,
@@ -104,6 +105,12 @@ class Wire(Store):
 
     broken = False
     room: int | None = None
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
+        found = await super().load(user_ids)
+        self.meanwhile()
+        return found
 
     async def _send(self, commands: Iterable[Any]) -> list[Any]:
         self._notice()
@@ -168,7 +175,9 @@ class Worker:
             await self.settle()
             await self._resume(sorted(self.due))
         messages = self.world.read(self.positions.next, size, luck)
-        if messages:
+        if messages and not self.due:
+            # The follower does not wait while profiles are loaded.
+            self.wire.meanwhile = partial(self.follow, luck % 8 * 3)
             batch = Batch(messages, self.positions.begins(messages))
             answer = await self.pipeline.prepare(batch, len(self.world.events))
             self.positions.read(answer.ends)
@@ -318,7 +327,7 @@ class World:
     async def rebalance(self, worker: Worker, step: Step) -> None:
         """Give a partition to a worker; the one before may not have heard of it, and goes on."""
         for other in self.workers:
-            if other is not worker and step.luck % 5 > 1:
+            if other is not worker and step.luck % 2:
                 await other.revoked(step.partition)
         await worker.assigned(step.partition)
         self.owners[step.partition] = self.workers.index(worker)
@@ -417,9 +426,9 @@ class World:
         for group in _outgoing(answer):
             for place, one in enumerate(group):
                 self._arrive(*one)
-                if (luck + place) % 8 == 1:
+                if (luck + place) % 3 == 1:
                     self._arrive(*one)
-            if luck % 5 == 1:
+            if luck % 5 < 2:
                 self.delayed.append(deque(group))
 
     def deliver_part(self, answer: Answer, random: Random) -> None:

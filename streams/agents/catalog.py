@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 import msgspec
-import numpy as np
 
 from state import items as stored
+from streams.catalogue import Entry, change_of
 from streams.decode import DeadLetter
 from streams.failures import persist
-from streams.models.catalog_change import CatalogChange
-from streams.models.ids import pack
-from streams.models.tokens import tokenize
 from streams.publisher import acknowledged
 from streams.records import Kind, Record, encode, encode_catalog
 from streams.schemas import BadItem, Deleted, Item, decode_item
@@ -30,15 +27,13 @@ __all__ = ["mount"]
 _AT_ONCE = 500
 _WITHIN = 0.1
 
-Entry = tuple[int, int, Item | Deleted]
-
 
 def mount(app: faust.App, settings: Settings, serving: Serving) -> None:
     """Put the agent on the items topic; it takes entries in groups, and a group is acknowledged when all of it is kept."""
     topic = app.topic(settings.topics.items, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(topic)
-    async def catalog(stream: faust.StreamT[Any]) -> None:
+    async def catalog(stream: Any) -> None:
         await serving.opened.wait()
         async for events in stream.take_events(_AT_ONCE, within=_WITHIN):
             # Faust acknowledges an event whose agent raised: so this one must not end before it has succeeded.
@@ -69,23 +64,6 @@ def _decoded(events: Sequence[faust.Event]) -> tuple[list[Entry], list[DeadLette
         except BadItem as reason:
             dead.append(DeadLetter(message.key, message.value, message.partition, message.offset, reason))
     return entries, dead
-
-
-def change_of(entries: Sequence[Entry]) -> CatalogChange:
-    """Say in the learned log's terms what entries change."""
-    tokens = [_tokens(entry) for _, _, entry in entries if isinstance(entry, Item)]
-    return CatalogChange(
-        item_ids=pack([entry.item_id.encode() for _, _, entry in entries]),
-        offsets=np.array([offset for _, offset, _ in entries], np.int64),
-        gone=np.array([isinstance(entry, Deleted) for _, _, entry in entries], np.uint8),
-        available=np.array([isinstance(entry, Deleted) or entry.available for _, _, entry in entries], np.uint8),
-        token_starts=np.cumsum([0, *map(len, tokens)], dtype=np.int64),
-        tokens=pack([token for row in tokens for token in row]),
-    )
-
-
-def _tokens(entry: Item) -> list[bytes]:
-    return tokenize(entry.name, entry.brand, entry.category, entry.price, entry.tags)
 
 
 def _row(offset: int, entry: Item | Deleted) -> stored.CatalogueEntry:

@@ -26,13 +26,15 @@ class Figure:
         """Whether the promise is kept; none where nothing is promised."""
         if self.at_least is None and self.at_most is None:
             return None
-        return (self.at_least is None or self.value >= self.at_least) and (
-            self.at_most is None or self.value <= self.at_most
-        )
+        return (self.at_least is None or self.value >= self.at_least) and (self.at_most is None or self.value <= self.at_most)
 
     def told(self) -> dict[str, Any]:
         """The figure as `--json` prints it."""
-        return asdict(self) | {"value": rounded(self.value), "peers": {n: rounded(v) for n, v in self.peers.items()}, "kept": self.kept}
+        return asdict(self) | {
+            "value": rounded(self.value),
+            "peers": {n: rounded(v) for n, v in self.peers.items()},
+            "kept": self.kept,
+        }
 
 
 def rounded(value: float) -> float:

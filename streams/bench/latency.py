@@ -32,21 +32,20 @@ HISTOGRAM = "upwell_event_to_recommendation_seconds"
 
 def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
     """Measure `count` events at RATE."""
+    warm = max(1, int(WARM * count))
+    harness, faust = _peers(place, max(1, count // 4), warm)
     with place.figure("latency") as settings:
         known = BEFORE * count
         place.say(f"latency: {known:,} events are learned before")
         fill(settings, World(), known)
-        warm = max(1, int(WARM * count))
-        harness, faust = _peers(place, settings, max(1, count // 4))
-        sent = known + 2 * max(1, count // 4)
         with reading(settings) as reader, working(settings) as worker:
-            wait_applied(worker, reader, sent)
+            wait_applied(worker, reader, known)
             _send(settings, warm, 0)
-            wait_applied(worker, reader, sent + warm)
+            wait_applied(worker, reader, known + warm)
             before = page(worker)
             place.say(f"latency: {count:,} events at {RATE:,.0f}/s")
             begun, lateness, arrived = _load(settings, settings.topics.recommendations, count, warm)
-            wait_applied(worker, reader, sent + warm + count)
+            wait_applied(worker, reader, known + warm + count)
             after = page(worker)
     found = percentiles(answered(schedule(count, warm, begun), arrived))
     own = {name: 1000 * after.percentile(HISTOGRAM, share, before) for name, share in (("p50", 0.5), ("p99", 0.99))}
@@ -64,16 +63,21 @@ def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
     return figures, {"worker_histogram_ms": own, "sender_ms": lateness}
 
 
-def _peers(place: Place, settings: Settings, count: int) -> tuple[dict[str, float], dict[str, float]]:
+def _peers(place: Place, count: int, warm: int) -> tuple[dict[str, float], dict[str, float]]:
     """The same load, read by the same client from `events` itself, and by a Faust agent."""
-    place.say("latency: the broker and this harness alone")
-    _, _, arrived = _load(settings, settings.topics.events, count, 0)
-    harness = percentiles([1000 * (at - due) for at, _, _, due in arrived])
-    place.say("latency: a Faust agent that does nothing")
-    peer = peers.launched("faust-late", settings, count)
-    peers.wait_started(peer)
-    _send(settings, count, 0)
-    return harness, percentiles(peers.told(peer, PATIENCE)["latencies_ms"])
+    with place.figure("peers") as settings:
+        fill(settings, World(), 0)
+        place.say("latency: the broker and this harness alone")
+        _, _, arrived = _load(settings, settings.topics.events, count, 0)
+        harness = percentiles([1000 * (at - due) for at, _, _, due in arrived])
+    with place.figure("peers") as settings:
+        fill(settings, World(), 0)
+        place.say("latency: a Faust agent that does nothing")
+        peer = peers.launched("faust-timed", settings, warm + count)
+        peers.wait_started(peer)
+        _send(settings, warm, 0)
+        _send(settings, count, warm)
+        return harness, percentiles(peers.told(peer, PATIENCE)["latencies_ms"][warm:])
 
 
 def _send(settings: Settings, count: int, first: int) -> dict[str, float]:
@@ -100,7 +104,7 @@ def _load(settings: Settings, topic: str, count: int, first: int) -> tuple[float
 
 @contextmanager
 def _listening(settings: Settings, topic: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "streams.bench.listener", settings.brokers, topic]
+    command = [sys.executable, "-m", "streams.bench.listener", settings.brokers, topic, str(settings.partitions)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
         try:
             if listener.stdout is None or listener.stdout.readline() != b"ready\n":

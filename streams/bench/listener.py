@@ -1,4 +1,4 @@
-"""The client of the latency figure, in a process of its own: `python -m streams.bench.listener BROKERS TOPIC`.
+"""The client of the latency figure, in a process of its own: `python -m streams.bench.listener BROKERS TOPIC PARTITIONS`.
 
 It says `ready` when it stands at the end of the topic, notes the moment at which each message arrives, and when its
 standard input ends prints a JSON array of [moment, user, number, moment at which the event was due].
@@ -20,12 +20,11 @@ from streams.servers import consuming
 Arrival = tuple[float, str, int, float]
 
 
-async def listen(brokers: str, topic: str) -> list[tuple[float, bytes]]:
+async def listen(brokers: str, topic: str, partitions: int) -> list[tuple[float, bytes]]:
     """Give moment and value of every message until standard input ends."""
     arrived: list[tuple[float, bytes]] = []
     async with consuming(brokers, fetch_max_wait_ms=100) as consumer:
-        await consumer.topics()
-        places = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
         consumer.assign(places)
         await consumer.seek_to_end(*places)
         for place in places:
@@ -56,7 +55,8 @@ def arrival(at: float, value: bytes) -> Arrival:
 
 def main(arguments: Sequence[str]) -> None:
     """Be the client."""
-    arrived = asyncio.run(listen(*arguments))
+    brokers, topic, partitions = arguments
+    arrived = asyncio.run(listen(brokers, topic, int(partitions)))
     sys.stdout.write(f"{msgspec.json.encode([arrival(at, value) for at, value in arrived]).decode()}\n")
 
 

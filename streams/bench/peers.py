@@ -1,7 +1,7 @@
 """Peers, each in a process of its own: a Faust agent that does nothing, and a plain aiokafka loop that only decodes.
 
-`python -m streams.bench.peers faust|plain BROKERS TOPIC EVENTS` reads a topic from its beginning (`faust-late`: from its
-end), and prints one JSON object when it has seen so many events.
+`python -m streams.bench.peers faust|faust-timed|plain BROKERS TOPIC PARTITIONS EVENTS` reads a topic from its beginning, and prints one JSON object
+when it has seen so many events; `faust-timed` also tells how many ms after it was due each event came.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
@@ -32,7 +32,16 @@ class PeerFailed(Exception):
 
 def launched(kind: str, settings: Settings, events: int) -> subprocess.Popen[str]:
     """Start a peer on the settings' events topic."""
-    command = [sys.executable, "-m", "streams.bench.peers", kind, settings.brokers, settings.topics.events, str(events)]
+    command = [
+        sys.executable,
+        "-m",
+        "streams.bench.peers",
+        kind,
+        settings.brokers,
+        settings.topics.events,
+        str(settings.partitions),
+        str(events),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -51,7 +60,7 @@ def told(process: subprocess.Popen[str], patience: float = PATIENCE) -> dict[str
 
 
 def wait_started(process: subprocess.Popen[str]) -> None:
-    """Wait until a Faust peer has its partitions and stands at their end."""
+    """Wait until a Faust peer has its partitions and waits for events."""
     lines = process.stderr or ()
     if not any(line.strip() == STARTED for line in lines):
         raise PeerFailed("a peer ended while starting")
@@ -70,12 +79,12 @@ class _Count:
         self.begun = 0.0
         self.delays: list[tuple[float, bytes]] = []
 
-    def take(self, value: bytes, *, late: bool) -> None:
+    def take(self, value: bytes, *, timed: bool) -> None:
         """Count one event."""
-        if not self.seen:
+        if not self.begun:
             self.begun = time.perf_counter()
         self.seen += 1
-        if late:
+        if timed:
             self.delays.append((time.time(), value))
 
     def figures(self) -> dict[str, Any]:
@@ -92,7 +101,7 @@ class _Count:
         }
 
 
-def _faust(brokers: str, topic: str, events: int, *, late: bool) -> None:
+def _faust(brokers: str, topic: str, events: int, *, timed: bool) -> None:
     import faust
     from faust.cli.faust import cli
 
@@ -108,7 +117,7 @@ def _faust(brokers: str, topic: str, events: int, *, late: bool) -> None:
             topic_allow_declare=False,
             broker_session_timeout=6.0,
             broker_heartbeat_interval=1.0,
-            consumer_auto_offset_reset="latest" if late else "earliest",
+            consumer_auto_offset_reset="earliest",
             web_enabled=False,
         )
         source = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -116,52 +125,53 @@ def _faust(brokers: str, topic: str, events: int, *, late: bool) -> None:
         @app.agent(source)
         async def nothing(stream: Any) -> None:
             async for value in stream:
-                count.take(value, late=late)
+                count.take(value, timed=timed)
                 if count.seen == count.wanted:
-                    _say(count.figures())
+                    _say(json.dumps(count.figures()), sys.__stdout__)
                     os._exit(0)  # its figure is told; leaving the group in order would take seconds
 
         @app.task
         async def started() -> None:
-            sys.stderr.write(f"{STARTED}\n")
-            sys.stderr.flush()
+            _say(STARTED, sys.__stderr__)
 
         app.finalize()
         app.worker_init()
         cli.main(args=["worker", "--loglevel", "error", "--without-web"], app=app, prog_name="peer", standalone_mode=False)
 
 
-async def _plain(brokers: str, topic: str, events: int) -> None:
+async def _plain(brokers: str, topic: str, partitions: int, events: int) -> None:
     from aiokafka import TopicPartition
 
     from streams.servers import consuming
 
     count, decoded = _Count(events), msgspec.json.decode
     async with consuming(brokers) as consumer:
-        await consumer.topics()
-        places = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
+        count.begun = time.perf_counter()  # or the events of the first fetch would take no time
         while count.seen < events:
             for messages in (await consumer.getmany(timeout_ms=1000)).values():
                 for message in messages:
                     decoded(message.value)
-                    count.take(b"", late=False)
-    _say(count.figures())
+                    count.take(b"", timed=False)
+    _say(json.dumps(count.figures()), sys.__stdout__)
 
 
-def _say(figures: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(figures)}\n")
-    sys.stdout.flush()
+def _say(line: str, to: TextIO | None) -> None:
+    """Faust takes sys.stdout and sys.stderr for its log; these are the real ones."""
+    if to is not None:
+        to.write(f"{line}\n")
+        to.flush()
 
 
 def main(arguments: Sequence[str]) -> None:
     """Be a peer."""
-    kind, brokers, topic, events = arguments
+    kind, brokers, topic, partitions, events = arguments
     if kind == "plain":
-        asyncio.run(_plain(brokers, topic, int(events)))
+        asyncio.run(_plain(brokers, topic, int(partitions), int(events)))
     else:
-        _faust(brokers, topic, int(events), late=kind == "faust-late")
+        _faust(brokers, topic, int(events), timed=kind == "faust-timed")
 
 
 if __name__ == "__main__":

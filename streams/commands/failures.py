@@ -22,6 +22,8 @@ KNOWN = (
     ("state.reader", "StateUnavailable", FAILED),
     ("streams.servers", "Away", FAILED),
     ("streams.demo", "DemoFailed", FAILED),
+    ("streams.bench.place", "BenchFailed", FAILED),
+    ("streams.bench.peers", "PeerFailed", FAILED),
     ("streams.commands.failures", "Failed", FAILED),
 )
 

@@ -69,7 +69,9 @@ def push(
     Times are seconds, milliseconds, microseconds or ISO 8601 (UTC without a zone). JSON lines that already are events
     go as they are. Lines that cannot be read are told on standard error, and the exit status is 1, or 0 with --skip-bad.
     """
-    summary = asyncio.run(Push(settings, file, items=items, speed=speed, limit=limit).run(_given(column), kind, quiet=json))
+    summary = asyncio.run(
+        Push(settings, file, items=items, speed=speed, limit=limit).run(columns_given(column), kind, quiet=json)
+    )
     if json:
         write_json(summary)
     else:
@@ -79,7 +81,8 @@ def push(
         raise typer.Exit(FAILED)
 
 
-def _given(column: Sequence[str] | None) -> dict[str, str]:
+def columns_given(column: Sequence[str] | None) -> dict[str, str]:
+    """What --column gave, as field -> column."""
     given = dict(text.partition("=")[::2] for text in column or ())
     if not all(given.values()) or not all(given):
         raise typer.BadParameter("is FIELD=COLUMN, e.g. --column user_id=visitor", param_hint="--column")

@@ -23,7 +23,8 @@ class Lesson:
     user_ids, item_ids : the ids that the visits refer to, each once
     user_segments : int16[users], the segment of each user, -1 none
     users, items, weights, times : the visits in event order: uint32 places in the id lists, float32 > 0, float64 seconds
-    segments, counts, sums, sse : mini-batch K-means statistics of the g touched segments: int16[g], float64[g], float64[g, d], float64[g]
+    segments, counts, sums, sse : mini-batch K-means statistics of the g touched segments: int16[g], float64[g],
+        float64[g, d], float64[g]
     sample : float32[r, d], a few user vectors for the reservoir
     blend_segments, blend_events, gradient : int16[b], int64[b], float64[b, features], summed over the events of a segment
     hits, judged : int64[sources + 1] (last: the blend) out of ``judged`` events whose user had been given a list

@@ -16,7 +16,8 @@ class Query:
 
     ``users`` int32[n] model indexes (-1: not yet in the models); ``now`` float64[n] seconds, each user's reference time;
     ``starts`` int64[n + 1]; ``items`` int32[m] model indexes (-1: not yet in the models); ``times`` float64[m] seconds;
-    ``weights`` float32[m], negative for a negative signal; ``blocked`` uint8[m], 1 where that entry's item must not be recommended.
+    ``weights`` float32[m], negative for a negative signal; ``blocked`` uint8[m], 1 where that entry's item must not be
+    recommended.
     """
 
     users: NDArray[np.int32]

@@ -13,6 +13,7 @@ from state.keys import Keys
 from streams.embedded import Broker, RedisServer
 from tests.fixtures.workers import TOPICS, Tree
 from tests.leaks import assert_no_leaks
+from tests.outcome import FAILED
 from tests.outside import Outside
 from tests.worker import WorkerProcess
 
@@ -48,6 +49,14 @@ def shared_worker(shared_tree: Tree) -> Iterator[WorkerProcess]:
         asyncio.run(_no_leaks(shared_tree))
         worker.stop()
         assert worker.exit_code == 0, worker.words()
+
+
+@pytest.fixture(autouse=True)
+def _words(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show what the shared worker said last when a test that used it fails."""
+    yield
+    if request.node.stash.get(FAILED, False) and "shared_worker" in request.fixturenames:
+        print(f"--- the shared worker ---\n{request.getfixturevalue('shared_worker').words()[-4000:]}")
 
 
 async def _no_leaks(tree: Tree) -> None:

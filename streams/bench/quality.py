@@ -1,0 +1,65 @@
+"""Quality: hit rate at 10 of the blend and of each source, on a year of purchases that comes with Upwell, and on given files."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streams import sample
+from streams.bench.figures import Figure
+from streams.bench.place import Place
+from streams.evaluate import Evaluation
+from streams.evaluated import events_of
+from streams.schemas import Event, Item, decode_event, decode_item
+from streams.settings import Settings
+
+WARMUP = 0.2
+EVERY = 10.0  # s between two words on how far it is
+
+
+def run(place: Place, count: int, files: Sequence[str] = ()) -> tuple[list[Figure], dict[str, Any]]:
+    """Evaluate the sample's first `count` purchases, then the first `count` events of each file."""
+    settings = place.settings.model_copy(update={"exclude": "none"})
+    results = {"Complete Journey": _evaluated(place, settings, _purchases(count), _products(), "Complete Journey")}
+    for file in files:
+        name = Path(file).resolve().parent.name if Path(file).stem.startswith("events") else Path(file).stem
+        events, _ = events_of(file, limit=count)
+        results[name] = _evaluated(place, settings, events, (), name)
+    return [_figure(name, result) for name, result in results.items()], {"quality": results}
+
+
+def _evaluated(place: Place, settings: Settings, events: Sequence[Event], items: Iterable[Item], name: str) -> dict[str, Any]:
+    evaluation = Evaluation(settings, warmup=int(WARMUP * len(events)))
+    evaluation.stock(items)
+    begun = said = time.monotonic()
+
+    def tick(now: Evaluation) -> None:
+        nonlocal said
+        if time.monotonic() - said >= EVERY:
+            said = time.monotonic()
+            place.say(f"quality: {name}, {now.events:,} of {len(events):,}, {now.events / (said - begun):,.0f}/s")
+
+    place.say(f"quality: {name}, {len(events):,} events")
+    asyncio.run(evaluation.run(events, tick))
+    return evaluation.result(time.monotonic() - begun)
+
+
+def _figure(name: str, result: dict[str, Any]) -> Figure:
+    sources = {source: figures["hr@10"] for source, figures in result["sources"].items()}
+    ranked = dict(sorted(sources.items(), key=lambda one: -one[1]))
+    return Figure(f"HR@10 of the blend, {name}", result["blend"]["hr@10"], "", at_least=max(sources.values()), peers=ranked)
+
+
+def _purchases(count: int) -> list[Event]:
+    encode = msgspec.json.encode
+    return [decode_event(encode(event), received=event["timestamp"], skew=0.0) for event in sample.purchases(count).events()]
+
+
+def _products() -> list[Item]:
+    entries = (decode_item(None, msgspec.json.encode(entry)) for entry in sample.catalogue().values())
+    return [entry for entry in entries if isinstance(entry, Item)]

@@ -1,0 +1,56 @@
+"""Restart: from starting the process to ready, by the newest snapshot and by folding the whole learned log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from streams.bench import memory
+from streams.bench.figures import Figure
+from streams.bench.place import BenchFailed, Place, page, working
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+PROMISED = 10.0  # s
+SOON = 1.0  # s between snapshots of the worker that is to write one
+PATIENCE = 60.0  # s until it must have done so
+LOOK = 0.1  # s between two looks
+
+
+def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure alone, after `count` events are learned."""
+    with memory.taught(place, count) as (settings, _):
+        return after(place, settings, count)
+
+
+def after(place: Place, settings: Settings, count: int) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure where a worker learned `count` events and left no snapshot."""
+    place.say("restart: folding the whole log")
+    whole = _seconds(settings)
+    place.say("restart: a worker writes a snapshot")
+    size = _snapshot(settings.model_copy(update={"snapshot": settings.snapshot.model_copy(update={"seconds": SOON})}))
+    place.say("restart: from the snapshot")
+    newest = _seconds(settings)
+    figures = [
+        Figure(f"restart on {count:,} events, by snapshot", newest, "s", at_most=PROMISED),
+        Figure(f"restart on {count:,} events, folding all", whole, "s", at_most=PROMISED),
+    ]
+    return figures, {"snapshot_bytes": size}
+
+
+def _seconds(settings: Settings) -> float:
+    begun = time.perf_counter()
+    with working(settings):
+        return time.perf_counter() - begun
+
+
+def _snapshot(settings: Settings) -> float:
+    """Let a worker write a snapshot; give its bytes."""
+    with working(settings) as worker:
+        begun = time.monotonic()
+        while not (size := page(worker).value("upwell_snapshot_bytes")):
+            if time.monotonic() - begun > PATIENCE:
+                raise BenchFailed(f"no snapshot within {PATIENCE:.0f} s; the worker's last words: {worker.last_words()}")
+            time.sleep(LOOK)
+    return size
