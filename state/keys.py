@@ -29,10 +29,10 @@ class Family:
 
 FAMILIES: Final = {
     "user": Family("user:{id}", "hash", USER_TTL, "commit, fenced by write_users.lua"),
-    "item": Family("item:{id}", "hash", ITEM_TTL, "catalog agent, trending timer"),
+    "item": Family("item:{id}", "hash", ITEM_TTL, "catalog agent, owner of events partition 0"),
     "segment": Family("segment:{k}", "hash", None, "owner of events partition 0"),
     "trending": Family("trending", "zset", None, "owner of events partition 0"),
-    "model": Family("model", "hash", None, "any worker, forward only by write_model.lua"),
+    "model": Family("model", "hash", None, "owner of events partition 0, forward only by write_model.lua"),
     "applied": Family("applied", "hash", None, "commit, by advance_applied.lua"),
     "snapshot": Family("snapshot", "hash", None, "snapshot writer, by flip_snapshot.lua"),
     "snapshot part": Family("snapshot:{offset}:{writer}:{i}", "string", PART_TTL, "snapshot writer"),

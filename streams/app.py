@@ -101,7 +101,7 @@ def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
 
 
 class _Once(logging.Filter):
-    """Says a thing once a minute: while a broker is away its client says the same many times a second."""
+    """Lets libraries say a thing once a minute: while a broker is away its client says the same many times a second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,9 @@ class _Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let a message pass unless the same was said within the last minute."""
-        what = (record.name, str(record.msg))
+        if record.name.partition(".")[0] in _OWN:
+            return True
+        what = (record.name, record.getMessage())
         if record.created - self._said.get(what, 0.0) < _QUIET_SECONDS:
             return False
         self._said[what] = record.created
@@ -117,6 +119,7 @@ class _Once(logging.Filter):
 
 
 _QUIET_SECONDS = 60.0
+_OWN = ("streams", "state")
 
 
 def _logging(level: str) -> dict[str, Any]:

@@ -83,6 +83,8 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     """The partitions of a topic; none when it does not exist yet."""
     if topic not in await consumer.topics():
         return set()
+    # aiokafka keeps the partitions of a topic it is not subscribed to only after a full update.
+    await consumer._client.force_metadata_update()  # noqa: SLF001
     return set(consumer.partitions_for_topic(topic) or ())
 
 

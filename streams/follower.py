@@ -65,7 +65,9 @@ class Fold:
         return self.models.adopt(centers.centers, centers.generation, centers.at)
 
     def _layout(self, record: Record) -> bool:
-        """Take what all must share: the count of events partitions and the models' settings, written by the first worker."""
+        """Take what all must share: the count of events partitions and the models' settings, written by the first worker or by a reset."""
+        if self.partitions and not record.start:
+            return False
         self.partitions, self.knobs = record.partition, record.body
         return True
 
@@ -115,6 +117,7 @@ class Follower:
             fetch_max_wait_ms=100,
         )
         self.caught_up = False
+        self._failure: Exception | None = None
 
     async def start(self) -> None:
         """Connect at the offset where the models stand; refuse a log that does not hold it."""
@@ -145,7 +148,16 @@ class Follower:
         await self._consumer.stop()
 
     async def run(self) -> None:
-        """Follow the log for ever."""
+        """Follow the log until it ends in a Refusal; whoever waits for its end is told."""
+        try:
+            await self._follow()
+        except Exception as error:
+            self._failure = error
+            async with self._progress:
+                self._progress.notify_all()
+            raise
+
+    async def _follow(self) -> None:
         while True:
             batches = await self._consumer.getmany(self._log, timeout_ms=1000, max_records=16 * _AT_ONCE)
             for messages in batches.values():
@@ -156,7 +168,9 @@ class Follower:
         """Return when the fold has reached the end that the log has now (rule 2)."""
         _, end = await persist("the learned log", self.bounds)
         async with self._progress:
-            await self._progress.wait_for(lambda: self._fold.models.version >= end)
+            await self._progress.wait_for(lambda: self._failure is not None or self._fold.models.version >= end)
+        if self._failure is not None:
+            raise self._failure
         self.caught_up = True
 
     async def _take(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> None:

@@ -248,16 +248,27 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         places = [TopicPartition(self._topic, partition) for partition in partitions]
         begins = await self._consumer.beginning_offsets(places)
         ends = await self._consumer.end_offsets(places)
+        # Under the lock of the fold, whose positions and origins belong together.
+        async with self._pipeline.lock:
+            self._take_up(places, applied, begins, ends)
+        self._resume -= set(partitions)
+        self._rewind = False
+        self._epoch += 1
+        self.joined = True
+
+    def _take_up(
+        self,
+        places: Sequence[TopicPartition],
+        applied: Mapping[int, int],
+        begins: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> None:
         for place in places:
             at = self._positions.resume(
                 place.partition, applied.get(place.partition), begins[place], ends[place], rewind=self._rewind
             )
             self._pipeline.profiles.release(place.partition)
             self._consumer.seek(place, at)
-        self._resume -= set(partitions)
-        self._rewind = False
-        self._epoch += 1
-        self.joined = True
 
     def _forget(self, partition: int) -> None:
         self._positions.release(partition)

@@ -147,8 +147,9 @@ class Keeper:
         began = time.monotonic()
         frozen = await self._aside(freeze, self._fold)
         loop = asyncio.get_running_loop()
+        size = self._settings.snapshot.part_bytes
         parts = await loop.run_in_executor(self._background, lambda: list(frozen.parts()))
-        await snapshots.save(self._redis, self._keys, frozen.offset, parts, str(self._settings.group), at=time.time())
+        await snapshots.save(self._redis, self._keys, frozen.offset, parts, self._settings.group, at=time.time(), size=size)
         self._frozen_at = frozen.offset
         self._metrics.snapshot_seconds.observe(time.monotonic() - began)
         self._metrics.snapshot_bytes.set(sum(map(len, parts)))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_v
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Segments", "Snapshot", "Topics", "Weights"]
-__all__ += ["addresses", "exclusion", "listening"]
+__all__ += ["address", "addresses", "exclusion"]
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
 _WEIGHT_LIMIT = 10.0
@@ -42,9 +42,10 @@ class RedisURL(str):
         return core_schema.no_info_after_validator_function(_redis_url, core_schema.str_schema())
 
 
-def _address(text: str, *, least_port: int = 1) -> str:
+def address(text: str) -> str:
+    """Check one host:port."""
     host, _, port = text.strip().rpartition(":")
-    if re.fullmatch(_HOST, host) and port.isascii() and port.isdigit() and least_port <= int(port) <= 65_535:
+    if re.fullmatch(_HOST, host) and port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535:
         return f"{host}:{port}"
     near = f"{text.strip()}:9092" if re.fullmatch(_HOST, text.strip()) and not text.strip().isdigit() else "127.0.0.1:9092"
     raise ValueError(f"{text.strip()!r} is no host:port; write it as {near}")
@@ -52,12 +53,7 @@ def _address(text: str, *, least_port: int = 1) -> str:
 
 def addresses(text: str) -> str:
     """Check a list of host:port."""
-    return ",".join(map(_address, text.split(",")))
-
-
-def listening(text: str) -> str:
-    """Check an address to listen on; port 0 is any free one."""
-    return _address(text, least_port=0)
+    return ",".join(map(address, text.split(",")))
 
 
 def _redis_url(text: str) -> RedisURL:
@@ -82,6 +78,7 @@ def exclusion(text: str) -> str:
 Count = Annotated[int, Field(ge=1, le=1000)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(ge=60, le=3650 * _DAY)]
+Quarters = Annotated[float, Field(ge=0, le=1, multiple_of=0.25)]
 Places = Annotated[float, Field(gt=0, le=1000)]
 Weight = Annotated[float, Field(ge=-_WEIGHT_LIMIT, le=_WEIGHT_LIMIT)]
 TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
@@ -182,11 +179,11 @@ class ModelKnobs(_Section):
     """Candidates that each source brings into the blend."""
     keep: Annotated[int, Field(ge=10, le=1000)] = 128
     """Candidates of a published list that are kept in memory, for the blend to learn from what the user does next."""
-    judged: Count = 10
-    """Depth at which hit rates are counted."""
+    judged: Annotated[int, Field(ge=10, le=1000)] = 10
+    """Candidates that any source ranks this high are always kept, so that its hits among the first ten can be counted."""
     neighbors: Count = 50
     """Most similar users that are asked for items."""
-    query_items: Annotated[int, Field(ge=1, le=64)] = 10
+    query_items: Annotated[int, Field(ge=1, le=62)] = 10
     """Last items of a user by which neighbors are looked for."""
     covisit_items: Count = 5
     """Last items of a user whose visitors are looked up for `covisit` and `next`."""
@@ -212,9 +209,9 @@ class ModelKnobs(_Section):
     """Places among a user's last items at which one counts half for `covisit` and `next`."""
     apart_half: Places = 1.0
     """Places between two visits of a neighbor at which the later counts half for `path`."""
-    covisit_damping: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Exponent of an item's visits by which `covisit` is divided: 0 favors popular items, 0.5 is the cosine."""
-    next_damping: Annotated[float, Field(ge=0, le=1)] = 0.0
+    covisit_damping: Quarters = 0.5
+    """Exponent of an item's visits by which `covisit` is divided: 0 favors popular items, 0.5 is the cosine; in quarters, which cost no power function."""
+    next_damping: Quarters = 0.0
     """The same for `next`."""
 
     def recommender(self) -> dict[str, Any]:

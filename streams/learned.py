@@ -100,12 +100,17 @@ class Teacher:
         return True
 
     def refused(self, record: Record, *, accepted: bool) -> bool:
-        """Rule 4: tell whether a record seen in the log is one of ours under way that was refused: go back by rule 2."""
+        """Rule 4: tell whether a record seen in the log is one of ours under way that was refused: go back by rule 2.
+
+        A refused record stays in its chain until then: a batch that is being made meanwhile begins after it and is refused
+        as well, where one that began at what is taught would be accepted without the events in between.
+        """
         chain = self._chains.get(record.partition)
         if record.writer != self.writer or record.kind is not Kind.LESSON or chain is None:
             return False
         span = (record.start, record.end)
         if span not in chain.flying:
             return False
-        chain.flying.remove(span)
+        if accepted:
+            chain.flying.remove(span)
         return not accepted

@@ -81,7 +81,7 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     def _flow(self) -> None:
-        self.events = self._counter("events", "Events applied to profiles and answered, replayed ones included.")
+        self.events = self._counter("events", "Events folded into profiles, each once.")
         self.recommendations = self._counter("recommendations", "Recommendations that the broker acknowledged.")
         self.dead_letters = self._counter(
             "dead_letters", "Messages sent to the dead letters, by the stage that refused them.", "stage"

@@ -55,7 +55,7 @@ class Record:
 
 @dataclass(slots=True)
 class Centers:
-    """Re-solved segment centers, already matched to the old ids; valid only as the successor of ``generation - 1``."""
+    """Re-solved segment centers, already matched to the old ids; taken only if their generation is above the one at hand."""
 
     generation: int
     at: float

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from state import snapshots
 from state.connection import Client, open_redis
 from state.keys import Keys
+from streams.dead_letters import partitions_of
 from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
@@ -103,8 +104,7 @@ async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, k
 
 
 async def _places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    await consumer._client.force_metadata_update()  # noqa: SLF001 - aiokafka fetches a topic's partitions only for subscribers
-    return [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())]
+    return [TopicPartition(topic, partition) for partition in sorted(await partitions_of(consumer, topic))]
 
 
 async def _fold(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, keys: Keys) -> tuple[Fold, bool]:
@@ -144,7 +144,7 @@ def _records(found: Plan) -> Sequence[Record]:
     if found.models or found.offsets:
         records.append(Record(Kind.RESET, 0, 0, int(found.models), int(found.models), b""))
     if found.partitions is not None:
-        records.append(Record(Kind.LAYOUT, 0, found.partitions, 0, 0, found.knobs))
+        records.append(Record(Kind.LAYOUT, 0, found.partitions, 1, 1, found.knobs))
     return records
 
 

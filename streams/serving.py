@@ -54,6 +54,8 @@ class Serving(Service):
         self.settings = settings
         self.metrics = metrics
         self.failure: Exception | None = None
+        self._wired = False
+        self._following: asyncio.Task[None] | None = None
         self.opened = asyncio.Event()
         self.redis = open_redis(settings.redis.get_secret_value())
         self.keys = Keys(settings.prefix)
@@ -61,8 +63,8 @@ class Serving(Service):
     @Service.task
     async def _serve(self) -> None:
         try:
-            await self._open()
-            await asyncio.gather(self._following, self.intake.run(), self._ticks(), self._snapshots())
+            following = await self._open()
+            await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots())
         except Exception as error:
             if self.should_stop:
                 # The parts were closed under the loops that used them.
@@ -73,7 +75,8 @@ class Serving(Service):
             # Faust's own way to end: the worker stops its parts in order, as on a plain Ctrl-C.
             os.kill(os.getpid(), signal.SIGTERM)
 
-    async def _open(self) -> None:
+    async def _open(self) -> asyncio.Task[None]:
+        """Open the parts in order; return the task that follows the log."""
         warming = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(warm(self.settings))))
         await persist("the broker", lambda: topics.ensure(self.settings))
         await persist("Redis", self.redis.ping)
@@ -84,7 +87,7 @@ class Serving(Service):
         self._wire()
         await persist("the broker", self.publisher.start)
         await persist("the learned log", self.follower.start)
-        self._following = asyncio.create_task(self.follower.run())
+        following = self._following = asyncio.create_task(self.follower.run(), name="follow")
         await self.follower.to_end()
         self._resets = self.fold.resets
         await persist("the events topic", self.intake.start)
@@ -93,6 +96,7 @@ class Serving(Service):
         self.opened.set()
         where = f"{self.settings.topics.events} ({self.intake.partitions} partitions)"
         log.info("serving %s, learned log folded up to %d, http://%s", where, self.fold.models.version, self.settings.http)
+        return following
 
     async def _load(self) -> Fold:
         parameters = self.settings.parameters()
@@ -113,6 +117,7 @@ class Serving(Service):
         self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)
         self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate)
         self.pipeline.segment_names = self.keeper.names
+        self._wired = True
 
     def _go_back(self, partition: int) -> None:
         self.intake.go_back(partition)
@@ -138,9 +143,11 @@ class Serving(Service):
 
     async def on_stop(self) -> None:
         """Close in the order of the flow: nothing new is read, the batch in hand is finished, then its ways out close."""
-        for part in ("intake", "follower", "publisher"):
-            if hasattr(self, part):
-                await getattr(self, part).stop()
+        if self._wired:
+            await self.intake.stop()
+            await _ended(self._following)
+            await self.follower.stop()
+            await self.publisher.stop()
         await self.redis.aclose()
 
     async def _ticks(self) -> None:
@@ -201,3 +208,10 @@ class Serving(Service):
                 raise
             return False
         return True
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task and wait for its end; what it failed with has been told by whoever awaited it first."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -31,9 +31,9 @@ from streams.knobs import (
     Snapshot,
     Topics,
     Weights,
+    address,
     addresses,
     exclusion,
-    listening,
 )
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "load", "settings_table"]
@@ -71,8 +71,8 @@ class Settings(BaseModel):
     """Consumer group; workers of one group share the work."""
     prefix: Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")] = "upwell:"
     """What every key in Redis begins with, so that others can live beside Upwell."""
-    http: Annotated[str, AfterValidator(listening)] = "127.0.0.1:6066"
-    """Where a worker serves /health, /ready and /metrics; 0.0.0.0 shows them to other machines, port 0: any free."""
+    http: Annotated[str, AfterValidator(address)] = "127.0.0.1:6066"
+    """Where a worker serves /health, /ready and /metrics; 0.0.0.0 shows them to other machines."""
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 8
     """Partitions of topics that are created: at most so many workers share the work. Existing topics keep theirs."""
     exclude: Annotated[str, AfterValidator(exclusion)] = "dislike,return"

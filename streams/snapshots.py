@@ -64,6 +64,8 @@ def freeze(fold: Fold) -> Frozen:
 
 def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -> Fold:
     """Read a snapshot into a new fold; raise Refusal when it is of a newer version or does not fit the settings."""
+    if data[: len(_MAGIC)] != _MAGIC:
+        raise Refusal("The newest snapshot is none of Upwell's.", fix="upwell reset --models")
     start = len(_MAGIC) + 4
     end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
     header = msgspec.json.decode(bytes(data[start:end]), type=_Header)

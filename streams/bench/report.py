@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from streams.bench import latency, memory, quality, restart, throughput
 from streams.bench.figures import Figure, rounded
 from streams.commands.output import figure, table
+from streams.watched import EmbeddedError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,12 @@ def measured(name: str, place: Place, count: int, files: Sequence[str]) -> Told:
 def _memory_and_restart(place: Place, count: int) -> Told:
     """One long drain serves both."""
     with memory.taught(place, count) as (settings, figures):
-        restarts, more = restart.after(place, settings, count)
+        try:
+            restarts, more = restart.after(place, settings, count)
+        except EmbeddedError as error:
+            # The embedded broker tells a log's end wrongly, and a worker refuses a log that seems to have become shorter.
+            place.say(f"restart: not measured, for {error}")
+            return figures, {}
         return figures + restarts, more
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from state.connection import connect
 from streams.bench import memory
 from streams.bench.figures import Figure
 from streams.bench.place import BenchFailed, Place, page, working
@@ -27,6 +29,7 @@ def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
 def after(place: Place, settings: Settings, count: int) -> tuple[list[Figure], dict[str, Any]]:
     """Measure where a worker learned `count` events and left no snapshot."""
     place.say("restart: folding the whole log")
+    asyncio.run(_forget_snapshots(settings))
     whole = _seconds(settings)
     place.say("restart: a worker writes a snapshot")
     size = _snapshot(settings.model_copy(update={"snapshot": settings.snapshot.model_copy(update={"seconds": SOON})}))
@@ -43,6 +46,13 @@ def _seconds(settings: Settings) -> float:
     begun = time.perf_counter()
     with working(settings):
         return time.perf_counter() - begun
+
+
+async def _forget_snapshots(settings: Settings) -> None:
+    """A worker that stops in order may leave one."""
+    async with connect(settings.redis.get_secret_value()) as redis:
+        async for key in redis.scan_iter(match=f"{settings.prefix}snapshot*"):
+            await redis.unlink(key)
 
 
 def _snapshot(settings: Settings) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 dead = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at messages that were no events, and send them again.")
 
-Reason = Annotated[str | None, typer.Option("--error", metavar="REASON", help="Only those, e.g. bad_json.")]
+Reason = Annotated[str | None, typer.Option("--error", metavar="REASON", help="Only those, e.g. not_json.")]
 Newest = Annotated[int, typer.Option("-n", "--top", metavar="N", min=0, help="How many of the newest to show.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count and show; send nothing.")]
 
@@ -29,7 +29,7 @@ def list_(settings: "Settings", error: Reason = None, top: Newest = 20, json: Js
 
     \b
     upwell dead list
-    upwell dead list --error bad_json -n 100
+    upwell dead list --error not_json -n 100
     upwell dead list --json | jq .counts
     """
     counts, newest = asyncio.run(_read(settings, error, top))

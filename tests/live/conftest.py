@@ -1,0 +1,92 @@
+"""A live test has the shared Apache Kafka, a redis-server of its own that it may kill, and a shop that keeps sending."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from streams.embedded import ApacheKafka, RedisServer
+from tests.outside import Outside, Place, event
+from tests.waiting import wait_until_sync
+
+if TYPE_CHECKING:
+    from tests.fixtures.workers import Tree
+
+KINDS = ("view", "view", "view", "click", "cart", "purchase")
+BREATH = 0.02  # seconds between two handfuls of a paced load
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of this test's own, the real one where it is installed."""
+    with RedisServer(binary=shutil.which("redis-server")) as server:
+        yield server
+
+
+@pytest.fixture
+def tree(kafka: ApacheKafka, options: Callable[..., Tree]) -> Tree:
+    """Settings of this test's workers."""
+    return options(kafka)
+
+
+@pytest.fixture
+def outside(tree: Tree, stack: ExitStack) -> Outside:
+    """This test's topics and keys from outside."""
+    return stack.enter_context(Outside(tree))
+
+
+def shopping(seed: int, events: int, *, users: int = 200, items: int = 300) -> list[dict[str, object]]:
+    """A shop's events in order: some users and items are far busier than others."""
+    chance = random.Random(seed)
+    return [
+        event(f"u{int(users * chance.random() ** 2)}", f"i{int(items * chance.random() ** 3)}", chance.choice(KINDS))
+        for _ in range(events)
+    ]
+
+
+class Load:
+    """Sends events at a pace in a thread of its own; leaving the context waits until all are sent."""
+
+    def __init__(self, outside: Outside, events: Sequence[dict[str, object]], *, speed: float = 500.0) -> None:
+        self._outside, self._events, self._speed = outside, events, speed
+        self._thread = threading.Thread(target=self._run, name="load")
+        self._failure: Exception | None = None
+        self._hurry = threading.Event()
+        self.places: list[Place] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._events = ()
+            self._hurry.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def reaches(self, count: int) -> None:
+        """Wait until so many events are sent."""
+        wait_until_sync(lambda: self._failure or len(self.places) >= count, within=120, what=f"{count} events are sent")
+
+    def _run(self) -> None:
+        handful = max(1, int(self._speed * BREATH))
+        try:
+            while part := self._events[len(self.places) :][:handful]:
+                self.places += self._outside.push(*part)
+                self._hurry.wait(BREATH)
+        except Exception as failure:  # noqa: BLE001 - raised again where the test waits
+            self._failure = failure
+
+
+@pytest.fixture
+def load(outside: Outside) -> Callable[..., Load]:
+    """Begin a paced load: `with load(events, speed=500) as sending`."""
+    return lambda events, **pace: Load(outside, events, **pace)
