@@ -65,7 +65,7 @@ class Fold:
         return self.models.adopt(centers.centers, centers.generation, centers.at)
 
     def _layout(self, record: Record) -> bool:
-        """Take what all must share: the count of events partitions and the models' settings, written by the first worker or by a reset."""
+        """Take what all must share, the count of events partitions and the settings of the models; only a reset changes it."""
         if self.partitions and not record.start:
             return False
         self.partitions, self.knobs = record.partition, record.body

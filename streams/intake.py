@@ -134,6 +134,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._metrics.lag_events.labels(partition).set(max(0, end - applied))
             self._metrics.taught_offset.labels(partition).set(self._pipeline.teacher.taught.ends.get(partition, 0))
 
+    async def look_back(self) -> None:
+        """Rule 6 where no commit would notice: go back when Redis has less than it had acknowledged."""
+        known = dict(self._positions.applied)
+        stored = await self._store.applied()
+        for partition, applied in known.items():
+            if applied is not None and stored.get(partition, -1) < applied:
+                self.go_back(partition)
+
     async def _turn(self) -> None:
         if self._resume:
             async with self._in_hand:

@@ -78,6 +78,8 @@ class Keeper:
         models = self.models
         if owner and models.segments.needs_solve() and self._asked < models.segments.generation + 1:
             await self._solve()
+        if owner and await self._lost():
+            self._forget()
         if models.version == self._written and not self._fold.touched:
             return
         self._written = models.version
@@ -90,6 +92,16 @@ class Keeper:
             await self._write_items()
         else:
             self._fold.touched.clear()
+
+    async def _lost(self) -> bool:
+        stored = await model.read(self._redis, self._keys)
+        return self._written >= 0 and (stored is None or stored.version < self._written)
+
+    def _forget(self) -> None:
+        """Write everything anew: Redis lost writes (rule 6), or the owner before ended with some of them undone."""
+        self._written = self._frozen_at = -1
+        self._ticks = _SEGMENTS_EVERY - 1
+        self._fold.touched.update(range(len(self.models.items)))
 
     async def _describe(self) -> list[Row]:
         rows = await self._aside(segments_of, self.models)

@@ -171,7 +171,7 @@ class ModelKnobs(_Section):
     """Most tokens (brand, category, tags, price band, words) kept of a catalogue entry."""
     posting: Annotated[int, Field(ge=8, le=1_024)] = 64
     """Last items kept of each token: where `content` looks for candidates."""
-    rate: Share = 0.05
+    rate: Share = 0.2
     """Step of the blend's Adagrad; larger follows change sooner and trembles more."""
     shrink: Annotated[float, Field(ge=1, le=1e6)] = 200.0
     """Judged events at which a segment's own weights count as much as everybody's."""

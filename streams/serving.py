@@ -156,6 +156,7 @@ class Serving(Service):
             if self.fold.resets != self._resets:
                 raise Refusal("The models or offsets were reset while this worker ran.", fix="start the worker again")
             self.intake.measure()
+            await self._attempt(self.intake.look_back)
             await self._attempt(partial(self.keeper.tick, owner=self.intake.owns(0)))
             await self.ready()
 

@@ -33,6 +33,9 @@ _PRIOR = {
 # Squared gradient that stands at the start, about what 50 events bring: the first steps are then steps, not jumps.
 _START = 1.0
 
+# A batch's gradients are all taken at the weights before it: thousands that agree must not carry them past the optimum.
+_LONGEST = 0.3
+
 
 @dataclass(slots=True)
 class BlendDelta:
@@ -109,7 +112,8 @@ def _step(
     """Step by Adagrad down a summed gradient, to no weight below the floor."""
     for f in range(weights.shape[0]):
         seen[f] = keep * seen[f] + squares[f]
-        weights[f] = max(weights[f] - rate * sums[f] / math.sqrt(_START + seen[f]), floor)
+        step = rate * sums[f] / math.sqrt(_START + seen[f])
+        weights[f] = max(weights[f] - min(max(step, -_LONGEST), _LONGEST), floor)
 
 
 class Blend:
@@ -169,7 +173,7 @@ class Blend:
         features: int = FEATURES,
         segments: int = 64,
         *,
-        rate: float = 0.1,
+        rate: float = 0.2,
         floor: float = 0.01,
         shrink: float = 200.0,
         memory: float = 1e6,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from streams.embedded import ApacheKafka, RedisServer
-from tests.outside import Outside, Place, event
+from tests.outside import Outside, Place, assert_exact, assert_newest, event, taught
 from tests.waiting import wait_until_sync
 
 if TYPE_CHECKING:
     from tests.fixtures.workers import Tree
+    from tests.worker import WorkerProcess
 
 KINDS = ("view", "view", "view", "click", "cart", "purchase")
 BREATH = 0.02  # seconds between two handfuls of a paced load
@@ -36,6 +38,22 @@ def tree(kafka: ApacheKafka, options: Callable[..., Tree]) -> Tree:
 
 
 @pytest.fixture
+def crew(kafka: ApacheKafka, worker: Callable[..., WorkerProcess], stack: ExitStack) -> Callable[..., list[WorkerProcess]]:
+    """Start so many workers at once: crew(2, snapshot={"seconds": 1}); they are killed when the test ends."""
+
+    def start(count: int, **over: object) -> list[WorkerProcess]:
+        workers = [worker(kafka, **over) for _ in range(count)]
+        for one in workers:
+            stack.callback(one.kill)
+            one.launch()
+        for one in workers:
+            one.wait_until_ready()
+        return workers
+
+    return start
+
+
+@pytest.fixture
 def outside(tree: Tree, stack: ExitStack) -> Outside:
     """This test's topics and keys from outside."""
     return stack.enter_context(Outside(tree))
@@ -48,6 +66,26 @@ def shopping(seed: int, events: int, *, users: int = 200, items: int = 300) -> l
         event(f"u{int(users * chance.random() ** 2)}", f"i{int(items * chance.random() ** 3)}", chance.choice(KINDS))
         for _ in range(events)
     ]
+
+
+def partitions_of(worker: WorkerProcess) -> set[int]:
+    """The partitions that a worker says it reads."""
+    _, page = worker.get("/metrics")
+    return {int(number) for number in re.findall(r'^upwell_lag_events\{partition="(\d+)"\}', page, re.MULTILINE)}
+
+
+def assert_everything(outside: Outside, events: Sequence[dict[str, object]], places: Sequence[Place]) -> None:
+    """All that was sent is in the profiles and in the models exactly once, and every user's newest answer covers it."""
+    outside.settle(within=120)
+    assert_exact(outside, events)
+    assert_newest(outside, events, places)
+    assert_taught(outside, len(events))
+
+
+def assert_taught(outside: Outside, count: int) -> None:
+    """The models were taught so many events, not one more."""
+    wait_until_sync(lambda: taught(outside) >= count, within=60, what=f"{count} events are taught")
+    assert taught(outside) == count
 
 
 class Load:

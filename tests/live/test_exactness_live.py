@@ -8,9 +8,7 @@ import threading
 import pytest
 from confluent_kafka import Consumer
 
-from tests.live.conftest import shopping
-from tests.outside import Outside, assert_exact, assert_newest, taught
-from tests.waiting import wait_until_sync
+from tests.live.conftest import assert_everything, shopping
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -36,22 +34,10 @@ def slow_listener(outside, stack):
     thread.start()
 
 
-def assert_everything(outside: Outside, events, places) -> None:
-    outside.settle(within=120)
-    assert_exact(outside, events)
-    assert_newest(outside, events, places)
-    wait_until_sync(lambda: taught(outside) >= len(events), within=60, what="the model's figures cover every event")
-    assert taught(outside) == len(events)
-
-
-def test_every_event_counts_once_through_three_kills(kafka, worker, outside, load, slow_listener):
+def test_every_event_counts_once_through_three_kills(crew, outside, load, slow_listener):
     chance = random.Random(SEED)
     events = shopping(SEED, 20_000, users=1_000)
-    workers = [worker(kafka, snapshot={"seconds": 3}) for _ in range(2)]
-    for one in workers:
-        one.launch()
-    for one in workers:
-        one.wait_until_ready()
+    workers = crew(2, snapshot={"seconds": 3})
     with load(events, speed=1_500) as sending:
         for moment in sorted(chance.sample(range(1_000, 19_000), 3)):
             sending.reaches(moment)
@@ -63,13 +49,9 @@ def test_every_event_counts_once_through_three_kills(kafka, worker, outside, loa
     assert_everything(outside, events, sending.places)
 
 
-def test_every_event_counts_once_when_redis_is_killed_under_load(kafka, worker, outside, load, redis_server):
+def test_every_event_counts_once_when_redis_is_killed_under_load(crew, outside, load, redis_server):
     events = shopping(SEED + 1, 6_000, users=300)
-    workers = [worker(kafka, snapshot={"seconds": 3}) for _ in range(2)]
-    for one in workers:
-        one.launch()
-    for one in workers:
-        one.wait_until_ready()
+    workers = crew(2, snapshot={"seconds": 3})
     with load(events, speed=800) as sending:
         for moment in (1_500, 3_500):
             sending.reaches(moment)
