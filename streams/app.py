@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from streams.agents import catalog
+from streams.closing import Transport
 from streams.metrics import Metrics
 from streams.serving import Serving
 from streams.settings import Settings
@@ -34,9 +34,13 @@ class _App(faust.App):
     def _create_directories(self) -> None:
         """Make none: Faust keeps tables there, and this app has none."""
 
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
     def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """Give the services of the app, in the order in which they start."""
-        return [self._serving, *super().on_init_dependencies()]
+        """Give the services of the app, in the order in which they start: the pages tell why the others wait."""
+        first = [*self.boot_strategy.web_server(), self._serving]
+        return first + [service for service in super().on_init_dependencies() if service not in first]
 
 
 def make_app(settings: Settings, serving: Serving) -> faust.App:
@@ -94,8 +98,12 @@ def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
     app.worker_init()
     app.worker_init_post_autodiscover()
     options = ["--quiet", "worker", "--loglevel", settings.log_level, *faust_options]
-    with contextlib.suppress(SystemExit):
+    try:
         cli.main(args=options, app=app, prog_name="upwell worker --", standalone_mode=False)
+    except SystemExit:
+        if serving.failure is None:
+            # Faust's own status: 0 after a signal, 1 where its part of the worker failed.
+            raise
     if serving.failure is not None:
         raise serving.failure
 

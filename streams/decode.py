@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -99,14 +99,18 @@ def decode_batch(batch: Batch, settings: Settings, partitions: int, homes: Homes
     decoded = Decoded()
     for partition, messages in batch.messages.items():
         events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings))]
-        found = {placed.event.user_id: homes.home(placed.event.user_id) for placed, _ in events}
-        unknown = [user_id for user_id, home in found.items() if home is None]
-        hashed = partitions_for([user_id.encode() for user_id in unknown], partitions)
-        found.update(zip(unknown, hashed.tolist(), strict=True))
+        found = _found({placed.event.user_id for placed, _ in events}, partitions, homes)
         decoded.events[partition] = [
             placed for placed, message in events if _at_home(decoded, partition, placed, message, found[placed.event.user_id])
         ]
     return decoded
+
+
+def _found(users: Collection[str], partitions: int, homes: Homes) -> dict[str, int]:
+    found = {user_id: home for user_id in users if (home := homes.home(user_id)) is not None}
+    unknown = [user_id for user_id in users if user_id not in found]
+    hashed = partitions_for([user_id.encode() for user_id in unknown], partitions)
+    return found | dict(zip(unknown, hashed.tolist(), strict=True))
 
 
 def _decode(decoded: Decoded, partition: int, message: Message, settings: Settings) -> tuple[Placed, Message] | None:
@@ -119,7 +123,7 @@ def _decode(decoded: Decoded, partition: int, message: Message, settings: Settin
     return Placed(event, message.offset, received, _origin(message)), message
 
 
-def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int | None) -> bool:
+def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:
     """Rule 8: keep an event on its user's partition; send any other there, once, with a header that says so."""
     if home == partition:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ Messages = Sequence[ConsumerRecord[bytes, bytes]]
 _IDLE_MS = 200
 # A worker that waits for Redis must not lose its partitions to one that would wait just the same.
 _MAX_POLL_MS = 3_600_000
+# How long the end of the worker waits for a batch that a server keeps from being finished.
+_GRACE_SECONDS = 5.0
 # A batch never gets smaller than this, or the cost of a round trip would keep it small.
 _FEWEST = 64
 
@@ -93,10 +96,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                 await self._recover(error)
 
     async def stop(self) -> None:
-        """Finish the batch in hand, then leave the group."""
+        """Finish the batch in hand, then leave the group; a batch that cannot be finished is read again by the next worker."""
         self._stopping = True
-        async with self._in_hand:
-            await self._settle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_SECONDS), self._in_hand:
+                if self._finishing is not None:
+                    await asyncio.gather(asyncio.shield(self._finishing), return_exceptions=True)
         await self._consumer.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -245,9 +250,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                 await asyncio.gather(self._finishing, return_exceptions=True)
                 self._finishing = None
             self._pipeline.profiles.let_go_all()
-            await persist("Redis", self._store.applied)
             self._resume |= set(self._positions.next)
             self._rewind = self._store.cluster
+        # Without the lock: a rebalance or the end of the worker must not wait for Redis.
+        await persist("Redis", self._store.applied)
 
     async def _resume_partitions(self, partitions: Sequence[int]) -> None:
         """Rule 2, for partitions assigned, refused or to be read again."""

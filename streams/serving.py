@@ -22,6 +22,7 @@ from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from state.store import Store
 from streams import topics
+from streams.closing import close
 from streams.failures import Refusal, is_transient, persist
 from streams.follower import Fold, Follower
 from streams.intake import Intake
@@ -59,6 +60,10 @@ class Serving(Service):
         self.opened = asyncio.Event()
         self.redis = open_redis(settings.redis.get_secret_value())
         self.keys = Keys(settings.prefix)
+
+    async def on_start(self) -> None:
+        """Hold back Faust's own clients until a broker answers, for they would give up at once."""
+        await persist("the broker", lambda: topics.reach(self.settings))
 
     @Service.task
     async def _serve(self) -> None:
@@ -144,10 +149,10 @@ class Serving(Service):
     async def on_stop(self) -> None:
         """Close in the order of the flow: nothing new is read, the batch in hand is finished, then its ways out close."""
         if self._wired:
-            await self.intake.stop()
+            await close(self.intake.stop)
             await _ended(self._following)
-            await self.follower.stop()
-            await self.publisher.stop()
+            await close(self.follower.stop)
+            await close(self.publisher.stop)
         await self.redis.aclose()
 
     async def _ticks(self) -> None:

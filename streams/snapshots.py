@@ -14,6 +14,7 @@ from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.models import Models
+from streams.records import encode_knobs
 
 __all__ = ["Frozen", "freeze", "thaw"]
 
@@ -74,6 +75,8 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
             f"The newest snapshot is of version {header.version}; this program reads up to version {VERSION}.",
             fix="upgrade this worker to the version of the others",
         )
+    if header.knobs not in {b"", encode_knobs(parameters)}:
+        raise _other("the learned log says so")
     body = memoryview(zlib.decompress(memoryview(data)[end:]))
     arrays: dict[str, NDArray[Any]] = {}
     at = 0
@@ -84,10 +87,13 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
     try:
         models = Models.from_arrays(arrays, **parameters)
     except (KeyError, ValueError) as error:
-        raise Refusal(
-            f"The newest snapshot was made with other model settings ({error}).",
-            fix="set them back, or `upwell reset --models`",
-        ) from error
+        raise _other(str(error)) from error
     fold = Fold(models, Taught(header.taught, header.origins))
     fold.partitions, fold.knobs = header.partitions, header.knobs
     return fold
+
+
+def _other(why: str) -> Refusal:
+    return Refusal(
+        f"The newest snapshot was made with other model settings ({why}).", fix="set them back, or `upwell reset --models`"
+    )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-__all__ = ["Found", "Layout", "Topic", "ensure", "problem", "topics"]
+__all__ = ["Found", "Layout", "Topic", "ensure", "problem", "reach", "topics"]
 
 ANSWER_WITHIN = 15.0  # seconds a broker may take for one request of ours; each is small
 KNOWN_WITHIN = 10.0  # seconds until every broker knows of a new topic
@@ -87,6 +87,12 @@ async def ensure(settings: Settings) -> Layout:
         created=tuple(topic.name for topic in missing),
         notes=tuple(note for note in notes if note),
     )
+
+
+async def reach(settings: Settings) -> None:
+    """Connect to a broker, or raise what is in the way."""
+    async with _admin(settings.brokers):
+        pass
 
 
 def problem(topic: Topic, found: Found, brokers: str) -> Refusal | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
 
 import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from tests.waiting import wait_until_sync
+
+T = TypeVar("T")
 
 PATIENCE = 90.0  # seconds: many times what an idle machine needs
 MOST = 100  # entries of a history
@@ -129,6 +131,10 @@ class Outside:
             return self.applied() == self.ends()
         except (redis.RedisError, KafkaException):
             return False
+
+    def wait(self, look: Callable[[], T], what: str) -> T:
+        """Wait for something of this service."""
+        return wait_until_sync(look, within=PATIENCE, what=what, every=0.05)
 
     def read(self, role: str) -> list[Message]:
         """All messages of a topic from its beginning to its present end, each partition in order."""

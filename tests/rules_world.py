@@ -1,263 +1,31 @@
-"""A small world in which the eight rules must hold: lists for Kafka's topics, a real Redis, and workers that fail.
-
-The workers are the real code but for reading and sending: they fold, teach, prepare, commit and resume as the service does.
-A history is a list of steps, so that a failing one can be shortened.
-"""
+"""A small world in which the eight rules must hold: lists for Kafka's topics, a real Redis, and workers that fail."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as Lost
 
 from state.keys import Keys
-from state.profiles import Profile, entries
+from state.profiles import entries
 from state.store import Store
-from streams.decode import REKEYED, Batch
-from streams.failures import is_transient
+from streams.decode import REKEYED
 from streams.follower import Fold
-from streams.knobs import Intake, ModelKnobs, Publish, Segments
-from streams.learned import Taught, Teacher
-from streams.metrics import Metrics
+from streams.learned import Taught
 from streams.models.models import Models
 from streams.partition import partition_for
-from streams.pipeline import Answer, Pipeline
-from streams.positions import Positions
+from streams.pipeline import Answer
 from streams.records import Centers, Kind, Record, decode, encode, encode_centers
-from streams.settings import Settings
 from streams.snapshots import freeze, thaw
+from tests.rules_history import WORKERS, Step
+from tests.rules_worker import NOW, PARAMETERS, Message, Worker
 
-WORKERS = 3
 USERS_EACH = 3
-NOW = 1.7e9
-
-# Three users in memory: profiles come and go all the time. Small models: a history takes a tenth of a second.
-SETTINGS = Settings(
-    intake=Intake.model_construct(cached_users=3, batch_events=7, future_skew_s=300.0),
-    models=ModelKnobs(visitors=8, length=8, dimensions=8, keep=10, posting=8, per_source=5, judged=3, neighbors=5),
-    segments=Segments(k=2),
-    publish=Publish(size=3),
-)
-PARAMETERS = SETTINGS.parameters()
-PARAMETERS["segments"] |= {"buffer": 8, "reservoir": 16, "window": 8}
-METRICS = Metrics(CollectorRegistry())
-
-KINDS = {
-    "produce": 16,
-    "carry": 34,
-    "publish": 10,
-    "commit": 10,
-    "follow": 6,
-    "rebalance": 8,
-    "crash": 3,
-    "fail": 4,
-    "half": 3,
-    "late": 6,
-    "save": 2,
-    "failover": 2,
-    "snapshot": 2,
-    "retain": 2,
-    "solve": 2,
-}
-
-
-CALM = {"produce", "carry", "rebalance"}
-
-
-class Step(NamedTuple):
-    """What happens, to whom, where and how much; ``luck`` decides what else the kind leaves open."""
-
-    kind: str
-    worker: int
-    partition: int
-    size: int
-    luck: int
-
-
-def steps(random: Random, count: int) -> list[Step]:
-    """Make a history from a seeded generator; each has its own mixture of troubles, some of them none of a kind."""
-    often = [weight * (1 if kind in CALM else random.choice([0, 1, 2, 4])) for kind, weight in KINDS.items()]
-    kinds = random.choices([*KINDS], often, k=count)
-    return [
-        Step(kind, random.randrange(WORKERS), random.randrange(3), random.randint(1, 7), random.randrange(1 << 16))
-        for kind in kinds
-    ]
-
-
-@dataclass(slots=True)
-class Message:
-    """A record of the events topic."""
-
-    offset: int
-    value: bytes
-    key: bytes | None = None
-    timestamp: int = int(NOW * 1000)
-    headers: Sequence[tuple[str, bytes]] = ()
-
-
-class Wire(Store):
-    """A worker's way to Redis, which breaks when told: before a command, or after some commands of a commit."""
-
-    broken = False
-    room: int | None = None
-    meanwhile: Callable[[], None] = staticmethod(lambda: None)
-
-    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
-        found = await super().load(user_ids)
-        self.meanwhile()
-        return found
-
-    async def _send(self, commands: Iterable[Any]) -> list[Any]:
-        self._notice()
-        whole = list(commands)
-        if self.room is not None and self.room < len(whole):
-            part, self.room = whole[: self.room], None
-            await super()._send(part)
-            raise Lost("lost in the middle of a commit")
-        return await super()._send(whole)
-
-    async def applied(self) -> dict[int, int]:
-        self._notice()
-        return await super().applied()
-
-    def _notice(self) -> None:
-        if self.broken:
-            self.broken = False
-            raise Lost("lost while it was idle")
-
-
-class Worker:
-    """The real parts, put together as the service does, with its stages as single steps."""
-
-    def __init__(self, world: World, *, oldest: bool = False) -> None:
-        self.world = world
-        self.fold = world.thawed(oldest=oldest)
-        self.teacher = Teacher(world.writer(), self.fold.taught)
-        self.wire = Wire(world.redis, world.keys, chunk=2)
-        self.pipeline = Pipeline(
-            SETTINGS, self.fold.models, self.teacher, self.wire, METRICS, clock=lambda: NOW
-        )
-        self.positions = Positions("events", self.teacher)
-        self.due: set[int] = set()
-        self.answer: Answer | None = None
-        self.failed: Exception | None = None
-        self.published = False
-        self.refusals = 0
-        self.luck = 0
-
-    def follow(self, most: int | None = None) -> None:
-        log, models = self.world.log, self.fold.models
-        end = len(log) if most is None else min(len(log), models.version + most)
-        for offset in range(models.version, end):
-            record = decode(log[offset], offset)
-            if self.teacher.refused(record, accepted=self.fold.fold(record, offset)):
-                self.refusals += 1
-                if record.partition in self.positions.next:
-                    self.due.add(record.partition)
-
-    async def turn(self, size: int, luck: int) -> None:
-        """Carry one batch; what passes by itself is waited for, and then rule 2 says where to go on."""
-        self.luck = luck
-        try:
-            await self._turn(size, luck)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            await self._recover()
-
-    async def _turn(self, size: int, luck: int) -> None:
-        if self.due:
-            await self.settle()
-            await self._resume(sorted(self.due))
-        messages = self.world.read(self.positions.next, size, luck)
-        if messages and not self.due:
-            # The follower does not wait while profiles are loaded.
-            self.wire.meanwhile = partial(self.follow, luck % 8 * 3)
-            batch = Batch(messages, self.positions.begins(messages))
-            answer = await self.pipeline.prepare(batch, len(self.world.events))
-            self.positions.read(answer.ends)
-            await self.settle()
-            self.answer, self.published = answer, False
-        else:
-            await self.settle()
-
-    async def settle(self) -> None:
-        """Rule 5: finish the batch before; raise what became of it."""
-        await self.finish()
-        if self.failed:
-            raise self.failed
-
-    async def finish(self) -> None:
-        """Publish the batch in hand, then commit it; what fails is told when it is settled."""
-        if self.answer is None:
-            return
-        self.publish(self.luck)
-        answer, self.answer = self.answer, None
-        try:
-            goals = self.positions.goals(answer.ends)
-            self.positions.committed(goals, await self.wire.commit(answer.writes, goals))
-            self.pipeline.profiles.let_go(answer.users)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            self.failed = error
-
-    def publish(self, luck: int) -> None:
-        if self.answer is not None and not self.published:
-            self.world.deliver(self.answer, luck)
-            self.published = True
-
-    def break_off(self, luck: int) -> None:
-        """Fail while publishing: some of it arrives, some arrives late, some never."""
-        if self.answer is not None and not self.published:
-            self.world.deliver_part(self.answer, Random(luck))
-            self.answer, self.failed = None, Lost("the broker did not answer")
-
-    async def _recover(self) -> None:
-        await self.finish()
-        self.failed = None
-        self.pipeline.profiles.let_go_all()
-        self.wire.broken = False
-        self.due |= set(self.positions.next)
-
-    async def _resume(self, partitions: Sequence[int]) -> None:
-        self.follow()
-        applied = await self.wire.applied()
-        for partition in partitions:
-            begin, end = self.world.begins[partition], len(self.world.events[partition])
-            self.positions.resume(partition, applied.get(partition), begin, end)
-            self.pipeline.profiles.release(partition)
-        self.due -= set(partitions)
-
-    async def assigned(self, partition: int) -> None:
-        await self.revoked(partition)
-        self.due.add(partition)
-
-    async def revoked(self, partition: int) -> None:
-        await self.finish()
-        self.positions.release(partition)
-        self.due.discard(partition)
-        self.pipeline.profiles.release(partition)
-
-    def behind(self) -> bool:
-        """Tell whether there is anything left to do."""
-        events = self.world.events
-        return bool(
-            self.due
-            or self.answer
-            or self.failed
-            or self.fold.models.version < len(self.world.log)
-            or any(at < len(events[partition]) for partition, at in self.positions.next.items())
-        )
 
 
 class World:
@@ -444,7 +212,7 @@ class World:
             if rest := group[now : random.randint(now, len(group))]:
                 self.delayed.append(deque(rest))
 
-    def _arrive(self, topic: str, content: Any) -> None:  # noqa: ANN401 - whatever a topic holds
+    def _arrive(self, topic: str, content: Any) -> None:
         if topic == "learned":
             self.log.append(content)
         elif topic == "dead":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -41,22 +44,20 @@ def shared_tree(broker: Broker, shared_redis: RedisServer) -> Tree:
     }
 
 
-@pytest.fixture(scope="package")
-def shared_worker(shared_tree: Tree) -> Iterator[WorkerProcess]:
-    """The worker; after the last test its keys have a TTL or are meant to stay, and it ends in order."""
-    with WorkerProcess(shared_tree) as worker:
-        yield worker
-        asyncio.run(_no_leaks(shared_tree))
-        worker.stop()
-        assert worker.exit_code == 0, worker.words()
-
-
-@pytest.fixture(autouse=True)
-def _words(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Show what the shared worker said last when a test that used it fails."""
-    yield
-    if request.node.stash.get(FAILED, False) and "shared_worker" in request.fixturenames:
-        print(f"--- the shared worker ---\n{request.getfixturevalue('shared_worker').words()[-4000:]}")
+@contextmanager
+def serving(*trees: Tree) -> Iterator[list[WorkerProcess]]:
+    """Run a worker for each tree, started and ended together; in the end its keys have a TTL or are meant to stay."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(closing(WorkerProcess(tree))).launch() for tree in trees]
+        for worker in workers:
+            worker.wait_until_ready()
+        yield workers
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGINT)
+        for tree, worker in zip(trees, workers, strict=True):
+            worker.stop()
+            assert worker.exit_code == 0, worker.words()
+            asyncio.run(_no_leaks(tree))
 
 
 async def _no_leaks(tree: Tree) -> None:
@@ -65,6 +66,26 @@ async def _no_leaks(tree: Tree) -> None:
         await assert_no_leaks(client, Keys(tree["prefix"]))
     finally:
         await client.aclose()
+
+
+def renamed(tree: Tree, name: str, **over: object) -> Tree:
+    """The same settings with topics, keys and a group of their own, for workers beside the shared one."""
+    own = {"prefix": f"{name}:", "group": name, "topics": {role: f"{topic}-{name}" for role, topic in tree["topics"].items()}}
+    return tree | own | over
+
+
+@pytest.fixture(scope="package")
+def shared_worker(shared_tree: Tree) -> Iterator[WorkerProcess]:
+    with serving(shared_tree) as (worker,):
+        yield worker
+
+
+@pytest.fixture(autouse=True)
+def _words(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show what the shared worker said last when a test that used it fails."""
+    yield
+    if request.node.stash.get(FAILED, False) and "shared_worker" in request.fixturenames:
+        print(f"--- the shared worker ---\n{request.getfixturevalue('shared_worker').words()[-4000:]}")
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,38 @@
+"""Ending Kafka clients whose broker is away: aiokafka ends with a cancellation of its own there, or waits for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from faust.transport.drivers import aiokafka as driver
+
+__all__ = ["Transport", "close"]
+
+# More than the batch in hand may take, less than an orchestrator waits before it kills.
+WITHIN_SECONDS = 8.0
+
+
+async def close(stop: Callable[[], Awaitable[None]]) -> None:
+    """Let a part close in a task of its own, so that its cancellation is not ours, and not for ever."""
+    done, _ = await asyncio.wait([asyncio.ensure_future(stop())], timeout=WITHIN_SECONDS)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no types
+    async def on_thread_stop(self) -> None:
+        # A cancellation here would end the thread before it has told the app, which would then wait for ever.
+        await close(super().on_thread_stop)
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's Kafka transport with a consumer that ends also where its broker is away."""
+
+    Consumer = _Consumer

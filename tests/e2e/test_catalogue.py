@@ -1,0 +1,99 @@
+"""Catalogue entries steer what is recommended; what may be recommended again is a policy."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from streams.embedded import RedisServer
+from tests.e2e.conftest import renamed, serving
+from tests.outside import Outside, event
+
+
+def entry(item: str, **fields: object) -> tuple[bytes, bytes]:
+    return item.encode(), json.dumps({"item_id": item} | fields).encode()
+
+
+def recommended(service, user) -> set[str]:
+    return {one["item_id"] for one in service.recommendations(user)[-1]["items"]}
+
+
+def test_an_entry_is_stored_replaced_and_deleted(service, own):
+    tea = own("tea")
+    full = {"name": "Green tea", "brand": "Acme", "category": "grocery/drinks > tea", "price": 3.99, "tags": ["organic"]}
+    service.send("items", [entry(tea, **full, available=True, url="https://shop.example/1", image="https://shop.example/1.jpg")])
+    service.wait(lambda: service.hash(f"item:{tea}").get("name") == "Green tea", "the entry")
+    stored = service.hash(f"item:{tea}")
+    assert {name for name in stored if not name.startswith("at:")} <= {
+        "name", "brand", "category", "price", "tags", "available", "url", "image", "popularity", "similar",
+    }  # fmt: skip
+    assert json.loads(stored["category"]) == ["grocery", "drinks", "tea"]
+    assert (float(stored["price"]), json.loads(stored["tags"]), stored["available"]) == (3.99, ["organic"], "1")
+    service.send("items", [entry(tea, name="Black tea")])
+    service.wait(lambda: service.hash(f"item:{tea}").get("name") == "Black tea", "the entry after it")
+    assert "brand" not in service.hash(f"item:{tea}")
+    service.send("items", [(tea.encode(), None)])
+    service.wait(lambda: "name" not in service.hash(f"item:{tea}"), "the deletion")
+
+
+def test_what_is_unavailable_or_deleted_is_never_recommended_until_it_is_back(service, own):
+    tea, pot, cup = own("tea"), own("pot"), own("cup")
+    service.push(*(event(own(f"u{number}"), item) for number in range(5) for item in (tea, pot, cup)))
+    service.settle()
+    service.push(event(own("ada"), tea))
+    service.settle()
+    assert {pot, cup} <= recommended(service, own("ada"))
+    service.send("items", [entry(pot, available=False), (cup.encode(), None)])
+    _until(service, own("ada"), tea, lambda found: not {pot, cup} & found)
+    service.send("items", [entry(pot, available=True), entry(cup)])
+    _until(service, own("ada"), tea, lambda found: {pot, cup} <= found)
+
+
+def _until(service, user, item, holds) -> None:
+    """Catalogue entries and events are two topics: ask again until the entry has arrived."""
+
+    def asked() -> bool:
+        service.push(event(user, item))
+        service.settle()
+        return holds(recommended(service, user))
+
+    service.wait(asked, "the catalogue change is in the recommendations")
+
+
+def test_a_catalogue_entry_alone_makes_an_item_findable_by_its_content(service, own):
+    worn, fresh = own("worn"), own("fresh")
+    service.send("items", [entry(worn, brand=own("acme"), tags=[own("rare")]), entry(fresh, brand=own("acme"), tags=[own("rare")])])
+    _until(service, own("ada"), worn, lambda found: fresh in found)
+    ranked = {one["item_id"]: one for one in service.recommendations(own("ada"))[-1]["items"]}
+    assert "content" in {reason["source"] for reason in ranked[fresh]["reasons"]}
+
+
+POLICIES = {"none": {"kept", "bought", "disliked"}, "seen": set(), "purchase,dislike": {"kept"}}
+
+
+@pytest.fixture(scope="module")
+def policies(shared_tree):
+    """A worker and a Redis for each policy, started together."""
+    with ExitStack() as stack:
+        trees = {
+            policy: renamed(shared_tree, f"policy{number}", exclude=policy, redis=stack.enter_context(RedisServer()).url)
+            for number, policy in enumerate(POLICIES)
+        }
+        stack.enter_context(serving(*trees.values()))
+        yield {policy: stack.enter_context(Outside(tree)) for policy, tree in trees.items()}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_a_user_knows_is_recommended_again_by_policy(policies, policy):
+    service = policies[policy]
+    # Others make all three items worth recommending; more of the catalogue than ten would crowd some out.
+    service.push(*(event(f"peer{number}", item) for number in range(4) for item in ("kept", "bought", "disliked", "new")))
+    service.settle()
+    service.push(event("ada", "kept"), event("ada", "bought", "purchase"), event("ada", "disliked", "dislike"))
+    service.settle()
+    service.push(event("ada", "kept"))
+    service.settle()
+    assert recommended(service, "ada") & {"kept", "bought", "disliked"} == POLICIES[policy]
+    assert "new" in recommended(service, "ada")

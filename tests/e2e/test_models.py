@@ -1,0 +1,103 @@
+"""What is learned, through the whole service: the right answer first, segments told, clocks that lie bounded."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+
+import pytest
+
+from streams.embedded import RedisServer
+from tests.e2e.conftest import renamed, serving
+from tests.models.worlds import checkerboard
+from tests.outside import Outside, event
+
+GROUPS, SIZE = 8, 6
+K = 3
+
+
+@pytest.fixture(scope="module")
+def board(shared_tree):
+    """A service of its own that has seen the checkerboard world, step by step; and the right answers."""
+    world, right = checkerboard(GROUPS, size=SIZE)
+    steps = defaultdict(list)
+    started = world.times.min()
+    for user, item, at in zip(world.users.tolist(), world.items.tolist(), world.times.tolist(), strict=True):
+        # In one step everybody of the board visits one item.
+        steps[int((at - started) // (60 * GROUPS * SIZE))].append(event(f"u{user}", f"i{item}", timestamp=at))
+    with RedisServer() as redis:
+        tree = renamed(shared_tree, "board", redis=redis.url, segments={"k": K})
+        with serving(tree), Outside(tree) as outside:
+            outside.send("items", [_entry(item) for item in sorted(set(world.items.tolist()))])
+            outside.wait(lambda: outside.hash(f"item:i{world.items.max()}"), "the catalogue")
+            for step in sorted(steps):
+                outside.push(*steps[step])
+                outside.settle()
+            yield outside, right
+
+
+def _entry(item: int) -> tuple[bytes, bytes]:
+    group = item // SIZE
+    return b"i%d" % item, json.dumps({"item_id": f"i{item}", "brand": f"brand{group}", "category": f"group{group}"}).encode()
+
+
+def test_in_the_checkerboard_world_the_right_answer_is_first(board):
+    outside, right = board
+    newest = outside.newest()
+    first = {user: newest[f"u{user}"]["items"][0]["item_id"] for user in range(GROUPS * SIZE)}
+    assert first == {user: f"i{item}" for user, item in enumerate(right.tolist())}
+
+
+def test_in_the_checkerboard_world_neighbors_are_of_the_same_group(board):
+    outside, _ = board
+    for user, stored in outside.users([f"u{user}" for user in range(GROUPS * SIZE)]).items():
+        mates = {int(one["user_id"][1:]) // SIZE for one in stored["neighbors"]}
+        assert mates == {int(user[1:]) // SIZE}
+
+
+def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
+    outside, _ = board
+    users = [f"u{user}" for user in range(GROUPS * SIZE)]
+    outside.wait(lambda: outside.redis.exists("board:segment:0") or outside.push(event("u0", "i0")) and None, "segments")
+    # Every user acts once more, now that there are segments.
+    outside.push(*(event(user, f"i{int(user[1:]) // SIZE * SIZE}") for user in users))
+    outside.settle()
+    stored = outside.users(users)
+    changes = {}
+    for message in outside.read("segments"):
+        told = message.json
+        assert list(told) == ["user_id", "segment", "previous", "name", "at"]
+        assert message.key.decode() == told["user_id"]
+        assert told["previous"] is None or told["previous"] != told["segment"]
+        assert isinstance(told["name"], str) and told["name"]
+        assert isinstance(told["at"], float)
+        previous = changes.get(told["user_id"])
+        assert told["previous"] == (previous and previous["segment"])
+        changes[told["user_id"]] = told
+    assert {user: one.get("segment") for user, one in stored.items()} == {user: changes[user]["segment"] for user in users}
+    newest = outside.newest()
+    assert all(newest[user]["segment"] == stored[user]["segment"] for user in users)
+    for k in range(K):
+        segment = outside.hash(f"segment:{k}")
+        assert segment.keys() == {"name", "size", "top", "centroid", "since", "drift"}
+        assert segment["name"] and int(segment["size"]) >= 0 and float(segment["drift"]) >= 0
+        assert all(list(one) == ["item_id", "lift"] for one in json.loads(segment["top"]))
+        assert len(json.loads(segment["centroid"])) == 32
+    assert float(outside.hash("model")["inertia"]) >= 0
+
+
+def test_a_clock_that_is_far_ahead_does_not_freeze_decay(service, own):
+    ahead, now = 32503680000.0, time.time()  # the year 3000
+    service.push(event(own("liar"), own("future"), timestamp=ahead))
+    service.settle()
+    assert service.user(own("liar"))["history"][0]["at"] == ahead
+    # Had the clock of the models jumped, nothing of today would ever weigh anything again.
+    service.push(*(event(own(f"u{number}"), own("today"), timestamp=now) for number in range(5)))
+    service.settle()
+    service.wait(lambda: service.redis.zscore(f"{service.prefix}trending", own("today")), "today's item is trending")
+    assert service.redis.zscore(f"{service.prefix}trending", own("today")) > 4.5
+    assert service.redis.zscore(f"{service.prefix}trending", own("future")) < 1.1
+    service.push(event(own("newcomer"), own("today"), timestamp=now))
+    service.settle()
+    assert own("today") in {one["item_id"] for one in service.newest()[own("newcomer")]["items"]}
