@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from faust.transport.drivers import aiokafka as driver
@@ -22,12 +23,16 @@ async def close(stop: Callable[[], Awaitable[None]]) -> None:
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no types
+    logger = logging.getLogger("faust.consumer")
+
     async def on_thread_stop(self) -> None:
         # A cancellation here would end the thread before it has told the app, which would then wait for ever.
         await close(super().on_thread_stop)
 
 
 class _Consumer(driver.Consumer):  # type: ignore[misc]
+    logger = logging.getLogger("faust.consumer")
+
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 

@@ -16,6 +16,8 @@ __all__ = ["REKEYED", "Batch", "DeadLetter", "Decoded", "Homes", "Message", "Pla
 
 # Header of an event that was re-published under the right key: "partition:offset" of where it came from.
 REKEYED = "upwell.rekeyed"
+# With its key and header a re-published event must stay below the megabyte that brokers take by default.
+_LARGEST_REKEYED = 1_000_000
 _ORIGIN = re.compile(rb"(\d{1,9}):(\d{1,18})")
 
 
@@ -127,13 +129,20 @@ def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message,
     """Rule 8: keep an event on its user's partition; send any other there, once, with a header that says so."""
     if home == partition:
         return True
-    if placed.origin:
-        reason = BadEvent("place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}.")
+    if placed.origin or len(message.value or b"") > _LARGEST_REKEYED:
+        reason = _misplaced(placed, partition, home)
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason))
     else:
         key = placed.event.user_id.encode()
         decoded.rekeyed.append(Rekeyed(key, message.value or b"", home, message.timestamp, (partition, message.offset)))
     return False
+
+
+def _misplaced(placed: Placed, partition: int, home: int) -> BadEvent:
+    if placed.origin:
+        return BadEvent("place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}.")
+    sentence = f"The event sits on partition {partition}, its user belongs to {home}, and it is too large to be sent there."
+    return BadEvent("place", "too_large_to_rekey", sentence)
 
 
 def _origin(message: Message) -> tuple[int, int] | None:

@@ -21,6 +21,7 @@ from streams.records import (
     decode_catalog,
     decode_centers,
     decode_lesson,
+    encode_knobs,
 )
 from streams.settings import Settings
 
@@ -37,7 +38,7 @@ class Fold:
         self.models = models
         self.taught = taught
         self.partitions = 0
-        self.knobs = b""
+        self.knobs = encode_knobs(models.parameters)
         self.touched: set[int] = set()
         self.resets = 0
 
@@ -68,7 +69,12 @@ class Fold:
         """Take what all must share, the count of events partitions and the settings of the models; only a reset changes it."""
         if self.partitions and not record.start:
             return False
-        self.partitions, self.knobs = record.partition, record.body
+        if record.body not in {b"", self.knobs}:
+            raise Refusal(
+                "The learned log was written with other settings of models or segments; followers would not agree.",
+                fix="set them as on the other workers, or start the models over with `upwell reset --models`",
+            )
+        self.partitions = record.partition
         return True
 
     def _reset(self, record: Record) -> bool:
@@ -76,7 +82,7 @@ class Fold:
         self.taught.clear()
         if record.start:
             self.models.clear()
-            self.partitions, self.knobs = 0, b""
+            self.partitions = 0
         return True
 
     _HANDLERS: ClassVar[dict[Kind, Callable[[Fold, Record], bool]]] = {

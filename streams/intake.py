@@ -147,6 +147,15 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             if applied is not None and stored.get(partition, -1) < applied:
                 self.go_back(partition)
 
+    async def verify(self) -> None:
+        """Notice that Redis lost writes also while no event comes, and then go back (rule 6)."""
+        known = {partition: applied for partition, applied in self._positions.applied.items() if applied is not None}
+        stored = await self._store.applied()
+        if any(stored.get(partition, -1) < applied for partition, applied in known.items()):
+            log.warning("Redis has less than it had acknowledged; going back to the last offsets that are safe")
+            self._resume |= set(self._positions.next)
+            self._rewind = self._store.cluster
+
     async def _turn(self) -> None:
         if self._resume:
             async with self._in_hand:

@@ -18,7 +18,7 @@ from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.models import Models
-from streams.records import Kind, Record, decode, encode, encode_knobs
+from streams.records import Kind, Record, decode, encode
 from streams.servers import consuming, producing, redis_or_failed
 from streams.settings import Settings
 from streams.snapshots import freeze, thaw
@@ -99,8 +99,7 @@ async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, k
         max(known.get(place.partition, 0), fold.taught.ends.get(place.partition, 0)) > end for place, end in ends.items()
     )
     changed = fold.partitions not in (0, len(places))
-    knobs = encode_knobs(settings.parameters())
-    return Plan(models or broken or fold.knobs not in (b"", knobs), recreated, len(places) if changed else None, knobs)
+    return Plan(models or broken, recreated, len(places) if changed else None, fold.knobs)
 
 
 async def _places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -154,7 +153,7 @@ async def _start_over(settings: Settings, consumer: AIOKafkaConsumer, redis: Cli
     end = (await consumer.end_offsets([log]))[log]
     fold = Fold(Models(**settings.parameters()), Taught())
     fold.models.version = end
-    fold.partitions, fold.knobs = len(await _places(consumer, settings.topics.events)), encode_knobs(settings.parameters())
+    fold.partitions = len(await _places(consumer, settings.topics.events))
     frozen = freeze(fold)
     async for key in redis.scan_iter(match=keys.snapshot_pointer + b"*", count=_SCAN):
         await redis.unlink(key)

@@ -69,6 +69,7 @@ REASONS: Final = {
     "bad_recommendation_id": "validate: `recommendation_id`, likewise",
     "bad_timestamp": "validate: `timestamp` is no time after 1970 and before the year 10000, in s, ms, µs or ISO 8601",
     "bad_value": f"validate: `value` is not a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}",
+    "too_large_to_rekey": "place: an event on the wrong partition that is too large to be sent to its user's",
     "misplaced": "place: an event that was re-keyed once arrived on a wrong partition again",
     "wrong_key": "validate: an item's key is not its `item_id`, so compaction and deletion would miss it",
     "bad_name": f"validate: an item's `name` is not a string of at most {TEXT_BYTES} bytes",

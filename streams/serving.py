@@ -32,7 +32,7 @@ from streams.metrics import Metrics
 from streams.models.models import Models
 from streams.pipeline import Pipeline
 from streams.publisher import Publisher
-from streams.records import Kind, Record, encode, encode_knobs
+from streams.records import Kind, Record, encode
 from streams.settings import Settings
 from streams.snapshots import thaw
 from streams.warm import warm
@@ -129,16 +129,10 @@ class Serving(Service):
 
     async def _check_layout(self) -> None:
         """Rule 8: users are found by their partition, so a changed count of partitions is not served unasked."""
-        knobs = encode_knobs(self.settings.parameters())
         if self.fold.partitions == 0:
-            layout = Record(Kind.LAYOUT, self.teacher.writer, self.intake.partitions, 0, 0, knobs)
+            layout = Record(Kind.LAYOUT, self.teacher.writer, self.intake.partitions, 0, 0, self.fold.knobs)
             await self.publisher.append(encode(layout))
             await self.follower.to_end()
-        if self.fold.knobs != knobs:
-            raise Refusal(
-                "The learned log was written with other settings of models or segments; followers would not agree.",
-                fix="set them as on the other workers, or start the models over with `upwell reset --models`",
-            )
         if self.fold.partitions != self.intake.partitions:
             raise Refusal(
                 f"{self.settings.topics.events} has {self.intake.partitions} partitions, "

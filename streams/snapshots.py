@@ -89,7 +89,7 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
     except (KeyError, ValueError) as error:
         raise _other(str(error)) from error
     fold = Fold(models, Taught(header.taught, header.origins))
-    fold.partitions, fold.knobs = header.partitions, header.knobs
+    fold.partitions = header.partitions
     return fold
 
 

@@ -48,12 +48,12 @@ class Models:
     """
 
     def __init__(self, **parameters: Mapping[str, Any]) -> None:
-        self._parameters = parameters
+        self.parameters = parameters
         self.clear()
 
     def clear(self) -> None:
         """Begin as if nothing had been learned."""
-        parameters = self._parameters
+        parameters = self.parameters
         self.users, self.items = Ids(), Ids()
         self.visits = Visits(**parameters.get("visits", {}))
         self.popularity = Popularity(**parameters.get("popularity", {}))

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.outside import Outside, event
+from tests.outside import Outside, assert_exact, event
 from tests.waiting import wait_until_sync
 from tests.worker import environment
 
@@ -102,3 +102,19 @@ def test_wrong_settings_end_with_status_2_and_one_line(broker, options, variable
     assert re.search(line, done.stderr), done.stderr
     assert done.stdout == ""
     assert time.monotonic() - began < 30
+
+
+def test_a_restarted_worker_goes_on_where_it_was(broker, options, worker):
+    with Outside(options(broker)) as outside:
+        first = worker(broker, snapshot={"seconds": 1}).start()
+        events = [event(f"u{number % 7}", f"i{number % 5}") for number in range(200)]
+        outside.push(*events)
+        outside.settle()
+        first.stop()
+        assert first.exit_code == 0
+        first.start()
+        more = [event(f"u{number % 7}", f"j{number % 5}") for number in range(200)]
+        outside.push(*more)
+        outside.settle()
+        assert_exact(outside, events + more)
+        first.stop()
