@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class _App(faust.App):
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Give the services of the app, in the order in which they start: the pages tell why the others wait."""
-        first = [*self.boot_strategy.web_server(), self._serving]
+        first = [*self.boot_strategy.web_server(), self._serving]  # type: ignore[attr-defined]
         return first + [service for service in super().on_init_dependencies() if service not in first]
 
 
@@ -92,6 +93,8 @@ def _pages(app: faust.App, serving: Serving) -> None:
 
 def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
     """Run a worker until it is stopped; raise what made it stop by itself."""
+    # The scoring thread asks for the interpreter's lock some hundred times a second; the default lets it wait 5 ms each time.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     serving = Serving(settings, Metrics(CollectorRegistry()))
     app: Any = make_app(settings, serving)
     app.finalize()
@@ -127,6 +130,7 @@ class _Once(logging.Filter):
 
 
 _QUIET_SECONDS = 60.0
+_SWITCH_SECONDS = 0.0005
 _OWN = ("streams", "state")
 
 

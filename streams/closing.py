@@ -11,7 +11,7 @@ from faust.transport.drivers import aiokafka as driver
 __all__ = ["Transport", "close"]
 
 # More than the batch in hand may take, less than an orchestrator waits before it kills.
-WITHIN_SECONDS = 8.0
+WITHIN_SECONDS = 4.0
 
 
 async def close(stop: Callable[[], Awaitable[None]]) -> None:
@@ -22,7 +22,7 @@ async def close(stop: Callable[[], Awaitable[None]]) -> None:
             raise error
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no types
+class _Thread(driver.AIOKafkaConsumerThread):
     logger = logging.getLogger("faust.consumer")
 
     async def on_thread_stop(self) -> None:
@@ -30,14 +30,14 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has
         await close(super().on_thread_stop)
 
 
-class _Consumer(driver.Consumer):  # type: ignore[misc]
+class _Consumer(driver.Consumer):
     logger = logging.getLogger("faust.consumer")
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class Transport(driver.Transport):
     """Faust's Kafka transport with a consumer that ends also where its broker is away."""
 
     Consumer = _Consumer

@@ -63,13 +63,14 @@ class Placed:
 
 @dataclass(slots=True)
 class DeadLetter:
-    """A message that is no event, with its bytes untouched and the reason."""
+    """A message that is no event, with its bytes and headers untouched and the reason."""
 
     key: bytes | None
     value: bytes | None
     partition: int
     offset: int
     reason: Poison
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ def _decode(decoded: Decoded, partition: int, message: Message, settings: Settin
     try:
         event = decode_event(message.value, received=received, skew=settings.intake.future_skew_s)
     except BadEvent as reason:
-        decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason))
+        decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
         return None
     return Placed(event, message.offset, received, _origin(message)), message
 
@@ -131,7 +132,7 @@ def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message,
         return True
     if placed.origin or len(message.value or b"") > _LARGEST_REKEYED:
         reason = _misplaced(placed, partition, home)
-        decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason))
+        decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
     else:
         key = placed.event.user_id.encode()
         decoded.rekeyed.append(Rekeyed(key, message.value or b"", home, message.timestamp, (partition, message.offset)))

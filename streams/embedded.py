@@ -94,7 +94,8 @@ class ApacheKafka(WatchedServer):
     def __init__(self, jars: Path, settings: Mapping[str, str] | None = None, heap: str = "512m") -> None:
         super().__init__()
         self.jars, self.heap = jars, heap
-        self.cluster_id = secrets.token_urlsafe(16)
+        # Never with a dash in front: the command that formats the storage would take it for an option.
+        self.cluster_id = "u" + secrets.token_urlsafe(16)[1:]
         self.controller_port = free_port()
         self.settings = self._recipe() | dict(settings or {})
 

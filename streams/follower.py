@@ -10,6 +10,7 @@ from typing import ClassVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from streams.ends import end_of
 from streams.failures import Refusal, persist
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
@@ -29,6 +30,7 @@ __all__ = ["Fold", "Follower"]
 
 # Records folded while scoring waits: a few milliseconds' worth, so that a worker that catches up still answers.
 _AT_ONCE = 64
+_FEW = 16
 
 
 class Fold:
@@ -132,6 +134,8 @@ class Follower:
         begin, end = await self.bounds()
         version = self._fold.models.version
         if version > end:
+            end = await end_of(self._consumer, self._log, end)
+        if version > end:
             raise Refusal(
                 f"The learned log ends at {end}, the newest snapshot at {version}: the topic {self._log.topic} was recreated.",
                 fix="upwell reset --models",
@@ -182,7 +186,7 @@ class Follower:
     async def _take(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         async with self._lock:
             with self._metrics.stage("fold"):
-                folded = await asyncio.get_running_loop().run_in_executor(self._executor, self._fold_all, messages)
+                folded = await self._folded(messages)
         for record, accepted in folded:
             if self._teacher.refused(record, accepted=accepted):
                 self._metrics.refused_records.inc()
@@ -190,6 +194,12 @@ class Follower:
         self._metrics.learned_offset.set(self._fold.models.version)
         async with self._progress:
             self._progress.notify_all()
+
+    async def _folded(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> list[tuple[Record, bool]]:
+        if len(messages) <= _FEW:
+            # Two threads that take turns at the interpreter's lock would cost more than these few.
+            return self._fold_all(messages)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._fold_all, messages)
 
     def _fold_all(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> list[tuple[Record, bool]]:
         records = [(decode(message.value, message.offset), message.offset) for message in messages]

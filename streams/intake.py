@@ -14,6 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from state.store import Store
 from streams.decode import Batch
+from streams.ends import end_of
 from streams.failures import is_transient, persist
 from streams.follower import Follower
 from streams.metrics import Metrics
@@ -33,7 +34,9 @@ _IDLE_MS = 200
 # A worker that waits for Redis must not lose its partitions to one that would wait just the same.
 _MAX_POLL_MS = 3_600_000
 # How long the end of the worker waits for a batch that a server keeps from being finished.
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 3.0
+# A round trip to a broker nearby: how long a busy worker waits for what arrived while it was busy.
+_TOP_UP_MS = 10
 # A batch never gets smaller than this, or the cost of a round trip would keep it small.
 _FEWEST = 64
 
@@ -72,6 +75,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._rewind = False
         self._epoch = 0
         self._size = _FEWEST
+        self._took = 0.0
         self._in_hand = asyncio.Lock()
         self._finishing: asyncio.Task[None] | None = None
         self._stopping = False
@@ -162,17 +166,31 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                 await self._settle()
                 await self._resume_partitions(sorted(self._resume))
         epoch = self._epoch
-        fetched = await self._consumer.getmany(timeout_ms=_IDLE_MS, max_records=self._size)
+        fetched = await self._fetch()
         if not fetched:
             async with self._in_hand:
                 await self._settle()
             return
-        for batch in self._bounded({tp.partition: messages for tp, messages in fetched.items()}):
+        for batch in self._bounded(fetched):
             async with self._in_hand:
                 if epoch != self._epoch or self._resume:
                     self._put_back()
                     return
                 await self._carry(batch)
+
+    async def _fetch(self) -> dict[int, Messages]:
+        """Take what has arrived, and after a batch that took its time also what the broker has got meanwhile.
+
+        The consumer asks the broker again only when its buffer is taken: what came since then would wait for another batch.
+        """
+        first = await self._consumer.getmany(timeout_ms=_IDLE_MS, max_records=self._size)
+        fetched: dict[int, Messages] = {place.partition: messages for place, messages in first.items()}
+        room = self._size - sum(map(len, fetched.values()))
+        if fetched and room > 0 and self._took > _TOP_UP_MS / 1000:
+            more = await self._consumer.getmany(timeout_ms=_TOP_UP_MS, max_records=room)
+            for place, messages in more.items():
+                fetched[place.partition] = [*fetched.get(place.partition, ()), *messages]
+        return fetched
 
     def _put_back(self) -> None:
         """Return what was fetched before a rebalance: it is read again from the positions."""
@@ -202,7 +220,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._finishing = asyncio.create_task(self._finish(answer))
         count = sum(map(len, messages.values()))
         self._metrics.batch_events.observe(count)
-        self._adapt(count, time.monotonic() - began)
+        self._took = time.monotonic() - began
+        self._adapt(count, self._took)
 
     def _adapt(self, count: int, seconds: float) -> None:
         """Let a batch take about ``batch_ms``: small when there is little to do, thousands when the worker is behind."""
@@ -270,14 +289,21 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         applied = await self._store.applied()
         places = [TopicPartition(self._topic, partition) for partition in partitions]
         begins = await self._consumer.beginning_offsets(places)
-        ends = await self._consumer.end_offsets(places)
-        # Under the lock of the fold, whose positions and origins belong together.
+        # Under the lock of the fold, whose positions and origins belong together: nothing beyond these ends is taught by then.
         async with self._pipeline.lock:
-            self._take_up(places, applied, begins, ends)
+            self._take_up(places, applied, begins, await self._ends(places, applied))
         self._resume -= set(partitions)
         self._rewind = False
         self._epoch += 1
         self.joined = True
+
+    async def _ends(self, places: Sequence[TopicPartition], applied: Mapping[int, int]) -> dict[TopicPartition, int]:
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+        taught = self._pipeline.teacher.taught.ends
+        for place, end in ends.items():
+            if max(applied.get(place.partition, 0), taught.get(place.partition, 0)) > end:
+                ends[place] = await end_of(self._consumer, place, end)
+        return ends
 
     def _take_up(
         self,

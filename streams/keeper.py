@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Items written per tick: few enough to stay out of the stream's way.
 _ITEMS = 100
+# Similar items asked for while scoring waits: a few milliseconds' worth.
+_AT_ONCE = 10
 _TRENDING = 100
 # Segment names and best items change slowly and cost a pass over all items.
 _SEGMENTS_EVERY = 5
@@ -149,8 +151,9 @@ class Keeper:
 
     async def _write_items(self) -> None:
         touched = [self._fold.touched.pop() for _ in range(min(_ITEMS, len(self._fold.touched)))]
-        rows = await self._aside(self._similar.rows, self.models, np.array(touched, np.int32))
-        await items.write_statistics(self._redis, self._keys, rows)
+        for first in range(0, len(touched), _AT_ONCE):
+            some = np.array(touched[first : first + _AT_ONCE], np.int32)
+            await items.write_statistics(self._redis, self._keys, await self._aside(self._similar.rows, self.models, some))
 
     async def snapshot(self) -> None:
         """Write a snapshot of the fold and let the log go up to the older of the last two (rule 7)."""

@@ -54,15 +54,10 @@ def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], even
 
 def _blend(lesson: Lesson, scored: Scored, partition: int) -> None:
     """Add the blend's gradient and the hits of each source, from the lists that were published before these events."""
-    judged, blend = scored.judged, scored.models.blend
-    mine = judged.partitions == partition
-    targets, segments, kept, features = (
-        judged.targets[mine],
-        judged.segments[mine],
-        judged.kept[mine],
-        judged.features[mine],
-    )
-    delta = blend.gradients(kept, features, targets, segments)
-    lesson.blend_segments, lesson.blend_events, lesson.gradient = delta.segment, delta.events, delta.gradient
-    lesson.hits = blend.judge(kept, features, targets)
+    judged = scored.judged
     lesson.judged = int(judged.counts[partition]) if partition < len(judged.counts) else 0
+    mine = np.flatnonzero(judged.partitions == partition)
+    if len(mine):
+        delta = scored.models.blend.summed(judged.gradients[mine], judged.segments[mine])
+        lesson.blend_segments, lesson.blend_events, lesson.gradient = delta.segment, delta.events, delta.gradient
+        lesson.hits = judged.hits[mine].sum(axis=0)

@@ -70,6 +70,8 @@ class Publisher:
             "message": reason.message,
         }
         encoded = [(f"upwell.{name}", value.encode(errors="replace")) for name, value in headers.items()]
+        # Ours alone speak of this letter: those of an earlier burial or re-keying do not come along.
+        encoded += [(name, value) for name, value in letter.headers if not name.startswith("upwell.")]
         # A Kafka client takes a message without key and value for none at all; an empty value is as near as it gets.
         value = b"" if letter.key is None and letter.value is None else letter.value
         sent: Sent = await self._producer.send(self._topics.dead, key=letter.key, value=value, headers=encoded)

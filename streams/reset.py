@@ -14,6 +14,7 @@ from state import snapshots
 from state.connection import Client, open_redis
 from state.keys import Keys
 from streams.dead_letters import partitions_of
+from streams.ends import end_of
 from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
@@ -95,9 +96,10 @@ async def _plan(settings: Settings, consumer: AIOKafkaConsumer, redis: Client, k
     applied: Any = await redis.hgetall(keys.applied)
     ends = await consumer.end_offsets(places)
     known = {int(partition): int(offset) for partition, offset in applied.items()}
-    recreated = any(
-        max(known.get(place.partition, 0), fold.taught.ends.get(place.partition, 0)) > end for place, end in ends.items()
-    )
+    reached = {place: max(known.get(place.partition, 0), fold.taught.ends.get(place.partition, 0)) for place in places}
+    short = [place for place, end in ends.items() if reached[place] > end]
+    consumer.assign(short)
+    recreated = any([reached[place] > await end_of(consumer, place, ends[place]) for place in short])
     changed = fold.partitions not in (0, len(places))
     return Plan(models or broken, recreated, len(places) if changed else None, fold.knobs)
 

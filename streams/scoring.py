@@ -26,16 +26,15 @@ __all__ = ["Judged", "Scored", "Scorer"]
 class Judged:
     """What users did next, held against the lists they had been given: ``counts`` int64[partitions] lists were judged.
 
-    There is a row for each of those that held the next item: its partition, the item, the user's segment, the candidates
-    with their features.
+    There is a row for each of those that held the next item: its partition, the user's segment, the gradient row of
+    ``Blend.each`` and the hits of ``Blend.hits``.
     """
 
     counts: NDArray[np.int64]
-    partitions: NDArray[np.int32]
-    targets: NDArray[np.int32]
+    partitions: NDArray[np.int64]
     segments: NDArray[np.int16]
-    kept: NDArray[np.int32]
-    features: NDArray[np.float32]
+    gradients: NDArray[np.float64]
+    hits: NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -111,15 +110,11 @@ class Scorer:
         judged = np.bincount(table[:, 0])
         # Only a list that held the item has anything to say; the others need not be copied.
         table = table[self._histories.kept(table[:, 1], indexes[table[:, 2]])]
-        slots = table[:, 1]
-        return Judged(
-            judged,
-            table[:, 0].astype(np.int32),
-            indexes[table[:, 2]],
-            table[:, 3].astype(np.int16),
-            self._histories.kept_items[slots],
-            self._histories.kept_features[slots].astype(np.float32),
-        )
+        slots, targets, segments = table[:, 1], indexes[table[:, 2]], table[:, 3].astype(np.int16)
+        kept, features = self._histories.kept_items[slots], self._histories.kept_features[slots].astype(np.float32)
+        blend = self._models.blend
+        gradients = blend.each(kept, features, targets, segments)
+        return Judged(judged, table[:, 0], segments, gradients, blend.hits(kept, features, targets))
 
     def _push(self, observed: Observed) -> None:
         if observed.pushes:

@@ -87,7 +87,7 @@ class Outside:
         for count, (key, value) in enumerate(messages, 1):
             self._produce(role, key, value, options, count, places, failures)
         left = self._producer.flush(within)
-        assert not left and not failures, f"{left} of {count} events are not acknowledged: {failures[:3]}"
+        assert (left, failures) == (0, []), f"of {count} events"
         return [places[number] for number in range(1, count + 1)]
 
     def _produce(self, role, key, value, options, number, places, failures) -> None:
@@ -198,7 +198,11 @@ def assert_exact(outside: Outside, events: Sequence[Mapping[str, object]], place
     """Every user's `events` and `history` are what was sent; with places, so is the trigger of the newest answer."""
     expected = histories(events)
     stored = outside.users(list(expected))
-    wrong = {user: (stored[user].get("events"), len(sent)) for user, sent in expected.items() if stored[user].get("events") != len(sent)}
+    wrong = {
+        user: (stored[user].get("events"), len(sent))
+        for user, sent in expected.items()
+        if stored[user].get("events") != len(sent)
+    }
     assert not wrong, f"(stored, sent) events differ for {len(wrong)} of {len(expected)} users: {dict(list(wrong.items())[:5])}"
     for user, sent in expected.items():
         assert [(entry["item_id"], entry["type"]) for entry in stored[user]["history"]] == sent[:MOST], user
@@ -228,14 +232,19 @@ def as_promised(message: Message) -> dict[str, Any]:
         "recommendation_id", "user_id", "generated_at", "trigger", "segment", "model_version", "items", "latency_ms",
     ]  # fmt: skip
     assert message.key == said["user_id"].encode()
-    assert isinstance(said["recommendation_id"], str) and said["recommendation_id"]
-    assert isinstance(said["generated_at"], float) and said["generated_at"] > 1.6e9
-    assert isinstance(said["latency_ms"], float) and said["latency_ms"] >= 0
-    assert type(said["model_version"]) is int and said["model_version"] >= 0
+    assert isinstance(said["recommendation_id"], str)
+    assert said["recommendation_id"]
+    assert isinstance(said["generated_at"], float)
+    assert said["generated_at"] > 1.6e9
+    assert isinstance(said["latency_ms"], float)
+    assert said["latency_ms"] >= 0
+    assert type(said["model_version"]) is int
+    assert said["model_version"] >= 0
     assert said["segment"] is None or (type(said["segment"]) is int and 0 <= said["segment"] < 64)
     trigger = said["trigger"]
     assert list(trigger) == ["partition", "offset", "event_id"]
-    assert type(trigger["partition"]) is int and type(trigger["offset"]) is int
+    assert type(trigger["partition"]) is int
+    assert type(trigger["offset"]) is int
     assert trigger["event_id"] is None or isinstance(trigger["event_id"], str)
     _items_as_promised(said["items"])
     return said
@@ -244,18 +253,23 @@ def as_promised(message: Message) -> dict[str, Any]:
 def _items_as_promised(items: list[dict[str, Any]]) -> None:
     assert len({item["item_id"] for item in items}) == len(items) <= 10
     scores = [item["score"] for item in items]
-    assert all(isinstance(score, float) for score in scores) and scores == sorted(scores, reverse=True)
+    assert all(isinstance(score, float) for score in scores)
+    assert scores == sorted(scores, reverse=True)
     for item in items:
         assert list(item) == ["item_id", "score", "reasons"]
-        assert isinstance(item["item_id"], str) and item["item_id"]
+        assert isinstance(item["item_id"], str)
+        assert item["item_id"]
         assert 1 <= len(item["reasons"]) <= 3
         for reason in item["reasons"]:
             assert list(reason) == ["source", "share", "because"]
             assert reason["source"] in SOURCES
-            assert isinstance(reason["share"], float) and 0 < reason["share"] <= 1
-            assert all(isinstance(one, str) for one in reason["because"]) and len(reason["because"]) <= 2
+            assert isinstance(reason["share"], float)
+            assert 0 < reason["share"] <= 1
+            assert all(isinstance(one, str) for one in reason["because"])
+            assert len(reason["because"]) <= 2
             assert reason["source"] in OWN or not reason["because"]
         shares = [reason["share"] for reason in item["reasons"]]
         # The three strongest reasons are named: fewer than three are the whole score.
-        assert shares == sorted(shares, reverse=True) and sum(shares) <= 1.02
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) <= 1.02
         assert len(shares) == 3 or sum(shares) >= 0.98

@@ -62,7 +62,8 @@ def _decoded(events: Sequence[faust.Event]) -> tuple[list[Entry], list[DeadLette
         try:
             entries.append((message.partition, message.offset, decode_item(message.key, message.value)))
         except BadItem as reason:
-            dead.append(DeadLetter(message.key, message.value, message.partition, message.offset, reason))
+            headers = [*dict(message.headers or ()).items()]
+            dead.append(DeadLetter(message.key, message.value, message.partition, message.offset, reason, headers))
     return entries, dead
 
 

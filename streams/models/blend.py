@@ -200,7 +200,20 @@ class Blend:
         return dict(zip(SOURCES, (both / both.sum()).tolist(), strict=True))
 
     def gradients(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike) -> BlendDelta:
-        """Say what n events teach at the present weights. Changes nothing.
+        """Say what n events teach at the present weights, summed by segment; arguments as of ``each``. Changes nothing."""
+        return self.summed(self.each(kept_items, kept_features, targets, segments), segments)
+
+    def summed(self, rows: NDArray[np.float64], segments: ArrayLike) -> BlendDelta:
+        """Sum the rows that ``each`` gave for events of these segments."""
+        width = len(self.weights)
+        taught, each = rows[:, width] > 0, rows[:, :width]
+        sums = np.concatenate([each, each * each], axis=1)[taught]
+        return _by_segment(column(segments, np.int16)[taught], np.ones(len(sums), np.int64), sums)
+
+    def each(
+        self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Give each event's gradient at the present weights and whether it teaches at all (1 or 0): float64[n, F + 1].
 
         Parameters
         ----------
@@ -224,9 +237,7 @@ class Blend:
             raise ValueError(f"{kept.shape} items, {features.shape} features, {len(goals)} targets, {len(of)} segments")
         found = np.zeros((len(kept), width + 1))
         _gradients(kept, features, goals, self._weights(of), found)
-        taught, each = found[:, width] > 0, found[:, :width]
-        sums = np.concatenate([each, each * each], axis=1)[taught]
-        return _by_segment(of[taught], np.ones(len(sums), np.int64), sums)
+        return found
 
     def apply(self, delta: BlendDelta) -> None:
         """Fold what events taught: one step of the global weights, and one of each segment's offsets."""
@@ -251,12 +262,19 @@ class Blend:
 
         The candidates are in the order of the blend, and none of its first ``depth`` is left out.
         """
+        counts: NDArray[np.int64] = self.hits(kept_items, kept_features, targets, depth).sum(axis=0)
+        return counts
+
+    def hits(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, depth: int = 10) -> NDArray[np.int64]:
+        """Mark for each event who had its item among the first ``depth``: int64[n, S + 1], as in ``judge``."""
         kept, features = column(kept_items, np.int32), column(kept_features, np.float32)
         goals = column(targets, np.int32)
         events, places = np.nonzero((kept == goals[:, None]) & (kept >= 0))
+        found = np.zeros((len(kept), len(self.weights) // 2 + 1), np.int64)
         # Half a rank of room, because features may have been kept as float16.
-        ranks = features[events, places, len(self.weights) // 2 :] >= 1.0 / (depth + 0.5)
-        return np.append(ranks.sum(axis=0), (places < depth).sum()).astype(np.int64)
+        found[events, :-1] = features[events, places, len(self.weights) // 2 :] >= 1.0 / (depth + 0.5)
+        found[events, -1] = places < depth
+        return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copy everything the model has learned."""

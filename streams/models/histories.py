@@ -26,7 +26,10 @@ __all__ = ["Histories"]
 # Items, weights, times and whether blocked.
 Columns: TypeAlias = tuple[Int32, Float32, Float64, UInt8]
 
-FEWEST_SLOTS = 256
+# Rows that cost address space only until a user comes: growing later would copy hundreds of megabytes in the middle of serving.
+MAPPED_SLOTS = 1 << 17
+# Rows that are made ready at a time.
+STEP = 256
 
 # Bits of float32: of infinity, of the least that no float16 reaches, and of the least normal float16.
 INFINITE, TOO_LARGE, SUBNORMAL = 0x7F800000, 0x47800000, 0x38800000
@@ -169,24 +172,32 @@ class Histories:
 
     def __init__(self, *, slots: int, length: int = 100, keep: int = 128, features: int = 20) -> None:
         self.slots = slots
-        self.items: Int32 = np.full((0, length), -1, np.int32)
-        self.times: Float64 = np.full((0, length), 0.0)
-        self.weights: Float32 = np.full((0, length), 0, np.float32)
-        self.blocked: UInt8 = np.full((0, length), 0, np.uint8)
-        self.count: Int32 = np.full(0, 0, np.int32)
-        self.kept_items: Int32 = np.full((0, keep), -1, np.int32)
-        self.kept_features: Float16 = np.full((0, keep, features), 0, np.float16)
-        self.reserve(min(slots, FEWEST_SLOTS))
+        rows = min(slots, MAPPED_SLOTS)
+        self.items: Int32 = np.zeros((rows, length), np.int32)
+        self.times: Float64 = np.zeros((rows, length))
+        self.weights: Float32 = np.zeros((rows, length), np.float32)
+        self.blocked: UInt8 = np.zeros((rows, length), np.uint8)
+        self.count: Int32 = np.zeros(rows, np.int32)
+        self.kept_items: Int32 = np.zeros((rows, keep), np.int32)
+        self.kept_features: Float16 = np.zeros((rows, keep, features), np.float16)
+        self._used = 0
+        self.reserve(min(slots, STEP))
 
     def reserve(self, slots: int) -> None:
-        """Make room for this many users, at least doubling what there is, up to ``self.slots``."""
-        if slots <= len(self.count):
-            return
-        rows = min(max(slots, 2 * len(self.count)), self.slots)
-        for name, empty in EMPTY.items():
+        """Make room for this many users, up to ``self.slots``."""
+        if slots > len(self.count):
+            self._grow(min(max(slots, 2 * len(self.count)), self.slots))
+        if slots > self._used:
+            used = min(max(slots, self._used + STEP), len(self.count))
+            self.items[self._used : used] = -1
+            self.kept_items[self._used : used] = -1
+            self._used = used
+
+    def _grow(self, rows: int) -> None:
+        for name in EMPTY:
             array = getattr(self, name)
-            more = np.full((rows, *array.shape[1:]), empty, array.dtype)
-            more[: len(array)] = array
+            more = np.zeros((rows, *array.shape[1:]), array.dtype)
+            more[: self._used] = array[: self._used]
             setattr(self, name, more)
 
     def push(

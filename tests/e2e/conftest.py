@@ -18,6 +18,7 @@ from tests.fixtures.workers import TOPICS, Tree
 from tests.leaks import assert_no_leaks
 from tests.outcome import FAILED
 from tests.outside import Outside
+from tests.waiting import wait_until_sync
 from tests.worker import WorkerProcess
 
 
@@ -55,7 +56,8 @@ def serving(*trees: Tree) -> Iterator[list[WorkerProcess]]:
         for worker in workers:
             os.kill(worker.pid, signal.SIGINT)
         for tree, worker in zip(trees, workers, strict=True):
-            worker.stop()
+            wait_until_sync(lambda worker=worker: not worker.alive, within=60, what="the worker ends")
+            worker.kill()
             assert worker.exit_code == 0, worker.words()
             asyncio.run(_no_leaks(tree))
 

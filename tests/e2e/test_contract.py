@@ -145,7 +145,7 @@ def _model_as_documented(service):
     sent = sum(service.ends().values())
     model = wait_until_sync(lambda: (found := service.hash("model")) and found, what="the model's figures")
     assert {"version", "events", "weights", "hit_rate", "hits", "judged", "inertia"} == model.keys()
-    assert 0 < int(model["version"])
+    assert int(model["version"]) > 0
     assert 0 < int(model["events"]) <= sent
     weights, rates = json.loads(model["weights"]), json.loads(model["hit_rate"])
     assert rates.keys() - weights.keys() == {"blend"}
@@ -175,9 +175,7 @@ def test_events_of_other_partitioners_and_without_key_are_rekeyed_and_answered_o
 
 def _kafka_python(tree, events):
     producer = KafkaProducer(bootstrap_servers=tree["brokers"], enable_idempotence=False)
-    futures = [
-        producer.send(tree["topics"]["events"], json.dumps(one).encode(), str(one["user_id"]).encode()) for one in events
-    ]
+    futures = [producer.send(tree["topics"]["events"], json.dumps(one).encode(), str(one["user_id"]).encode()) for one in events]
     for future in futures:
         future.get(timeout=30)
     producer.close()

@@ -19,7 +19,7 @@ K = 3
 
 @pytest.fixture(scope="module")
 def board(shared_tree):
-    """A service of its own that has seen the checkerboard world, step by step; and the right answers."""
+    """A service of its own that has seen the checkerboard world, step by step; the right answers, and the given ones."""
     world, right = checkerboard(GROUPS, size=SIZE)
     steps = defaultdict(list)
     started = world.times.min()
@@ -34,7 +34,7 @@ def board(shared_tree):
             for step in sorted(steps):
                 outside.push(*steps[step])
                 outside.settle()
-            yield outside, right
+            yield outside, right, outside.newest()
 
 
 def _entry(item: int) -> tuple[bytes, bytes]:
@@ -43,23 +43,22 @@ def _entry(item: int) -> tuple[bytes, bytes]:
 
 
 def test_in_the_checkerboard_world_the_right_answer_is_first(board):
-    outside, right = board
-    newest = outside.newest()
+    _, right, newest = board
     first = {user: newest[f"u{user}"]["items"][0]["item_id"] for user in range(GROUPS * SIZE)}
     assert first == {user: f"i{item}" for user, item in enumerate(right.tolist())}
 
 
 def test_in_the_checkerboard_world_neighbors_are_of_the_same_group(board):
-    outside, _ = board
+    outside, _, _ = board
     for user, stored in outside.users([f"u{user}" for user in range(GROUPS * SIZE)]).items():
         mates = {int(one["user_id"][1:]) // SIZE for one in stored["neighbors"]}
         assert mates == {int(user[1:]) // SIZE}
 
 
 def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
-    outside, _ = board
+    outside, _, _ = board
     users = [f"u{user}" for user in range(GROUPS * SIZE)]
-    outside.wait(lambda: outside.redis.exists("board:segment:0") or outside.push(event("u0", "i0")) and None, "segments")
+    outside.wait(lambda: outside.redis.exists("board:segment:0") or (outside.push(event("u0", "i0")) and None), "segments")
     # Every user acts once more, now that there are segments.
     outside.push(*(event(user, f"i{int(user[1:]) // SIZE * SIZE}") for user in users))
     outside.settle()
@@ -70,7 +69,8 @@ def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
         assert list(told) == ["user_id", "segment", "previous", "name", "at"]
         assert message.key.decode() == told["user_id"]
         assert told["previous"] is None or told["previous"] != told["segment"]
-        assert isinstance(told["name"], str) and told["name"]
+        assert isinstance(told["name"], str)
+        assert told["name"]
         assert isinstance(told["at"], float)
         previous = changes.get(told["user_id"])
         assert told["previous"] == (previous and previous["segment"])
@@ -81,7 +81,9 @@ def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
     for k in range(K):
         segment = outside.hash(f"segment:{k}")
         assert segment.keys() == {"name", "size", "top", "centroid", "since", "drift"}
-        assert segment["name"] and int(segment["size"]) >= 0 and float(segment["drift"]) >= 0
+        assert segment["name"]
+        assert int(segment["size"]) >= 0
+        assert float(segment["drift"]) >= 0
         assert all(list(one) == ["item_id", "lift"] for one in json.loads(segment["top"]))
         assert len(json.loads(segment["centroid"])) == 32
     assert float(outside.hash("model")["inertia"]) >= 0

@@ -117,4 +117,3 @@ def test_a_restarted_worker_goes_on_where_it_was(broker, options, worker):
         outside.push(*more)
         outside.settle()
         assert_exact(outside, events + more)
-        first.stop()

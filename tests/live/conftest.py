@@ -55,7 +55,7 @@ def crew(kafka: ApacheKafka, worker: Callable[..., WorkerProcess], stack: ExitSt
 
 @pytest.fixture
 def outside(tree: Tree, stack: ExitStack) -> Outside:
-    """This test's topics and keys from outside."""
+    """Clients of this test's topics and keys."""
     return stack.enter_context(Outside(tree))
 
 

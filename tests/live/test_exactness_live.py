@@ -34,7 +34,8 @@ def slow_listener(outside, stack):
     thread.start()
 
 
-def test_every_event_counts_once_through_three_kills(crew, outside, load, slow_listener):
+@pytest.mark.usefixtures("slow_listener")
+def test_every_event_counts_once_through_three_kills(crew, outside, load):
     chance = random.Random(SEED)
     events = shopping(SEED, 20_000, users=1_000)
     workers = crew(2, snapshot={"seconds": 3})

@@ -29,13 +29,12 @@ def admin(kafka):
 
 @pytest.fixture
 def served(crew, outside):
-    """A worker that has served events, was stopped, and can be started again."""
+    """A worker that has served events, was killed, and can be started again."""
     (worker,) = crew(1, partitions=3)
     outside.push(*EVENTS)
     outside.settle()
     assert_taught(outside, len(EVENTS))
-    worker.stop()
-    assert worker.exit_code == 0, worker.words()
+    worker.kill()
     worker.log.write_text("")
     return worker
 

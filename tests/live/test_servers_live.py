@@ -76,7 +76,7 @@ def test_redis_comes_back_without_its_last_second_and_no_event_follows(crew, out
     assert_taught(outside, len(events))
 
 
-def test_redis_comes_back_empty(crew, outside, load, redis_server):
+def test_redis_comes_back_empty(crew, outside, load):
     (worker,) = crew(1)
     events = shopping(16, 2_000)
     with load(events, speed=500) as sending:

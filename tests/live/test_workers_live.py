@@ -35,9 +35,9 @@ def _shared(first, second) -> bool:
 
 def test_a_killed_worker_goes_on_where_it_was(crew, outside, load):
     (worker,) = crew(1)
-    events = shopping(2, 3_000)
+    events = shopping(2, 2_000)
     with load(events, speed=1_000) as sending:
-        sending.reaches(1_000)
+        sending.reaches(500)
         worker.kill()
         worker.launch()
         worker.wait_until_ready()

@@ -104,7 +104,8 @@ def test_every_float16_comes_back_and_halfway_values_go_to_even() -> None:
         np.testing.assert_array_equal(found, values.astype(np.float16).view(np.uint16))
 
 
-def test_memory_grows_by_doubling_up_to_the_slots_and_keeps_what_it_holds() -> None:
+def test_memory_grows_by_doubling_up_to_the_slots_and_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.models.histories.MAPPED_SLOTS", 256)
     histories = Histories(slots=700, length=2, keep=1, features=1)
     sizes = [len(histories.count)]
     for slot in (255, 256, 512, 699):
@@ -112,6 +113,7 @@ def test_memory_grows_by_doubling_up_to_the_slots_and_keeps_what_it_holds() -> N
         sizes.append(len(histories.count))
     assert sizes == [256, 256, 512, 700, 700]
     assert histories.items[[255, 256, 512, 699], 0].tolist() == [255, 256, 512, 699]
+    assert (histories.kept_items[:700] == -1).all()
 
 
 @pytest.mark.parametrize("slot", [-1, 4])
