@@ -210,7 +210,7 @@ class ModelKnobs(_Section):
     apart_half: Places = 1.0
     """Places between two visits of a neighbor at which the later counts half for `path`."""
     covisit_damping: Quarters = 0.5
-    """Exponent of an item's visits by which `covisit` is divided: 0 favors popular items, 0.5 is the cosine; in quarters, which cost no power function."""
+    """Exponent of an item's visits by which `covisit` is divided: 0 favors popular items, 0.5 is the cosine; in quarters."""
     next_damping: Quarters = 0.0
     """The same for `next`."""
 

@@ -95,7 +95,9 @@ def test_every_figure_that_the_embedded_broker_can_carry_on_a_small_world(broker
     figures = {figure["name"]: figure for figure in told["figures"]}
     assert figures["drain, 1 worker"]["value"] > 0
     assert set(figures["drain, 1 worker"]["peers"]) == {"faust doing nothing", "aiokafka decoding only"}
-    assert 0 < figures["event to recommendation, 2,000/s, p50"]["value"] <= figures["event to recommendation, 2,000/s, max"]["value"]
+    assert (
+        0 < figures["event to recommendation, 2,000/s, p50"]["value"] <= figures["event to recommendation, 2,000/s, max"]["value"]
+    )
     assert 0.5 < figures["growth of memory in a steady world"]["value"] < 2
     assert "HR@10 of the blend, Complete Journey" in figures
     assert set(told["stages_us_per_event"]) >= {"decode", "recommend", "publish", "commit"}

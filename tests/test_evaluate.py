@@ -142,7 +142,7 @@ def test_bad_lines_are_told_and_the_rest_counts(tmp_path, capsys):
     assert ":3: " in told.err
 
 
-def test_a_file_without_events_is_a_failure(evaluate, tmp_path, capsys):
+def test_a_file_without_events_is_a_failure(evaluate, tmp_path):
     file = tmp_path / "events.csv"
     file.write_text("user_id,item_id,timestamp\n")
     evaluate(str(file), status=1)

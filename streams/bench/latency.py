@@ -122,7 +122,7 @@ def schedule(count: int, first: int, begun: float) -> Iterator[tuple[int, str, f
 
 
 def answered(events: Iterable[tuple[int, str, float]], arrived: Iterable[Arrival]) -> list[float]:
-    """Milliseconds of each event until a recommendation covers it: the user's first whose trigger is that event or a later one."""
+    """Milliseconds of each event until a recommendation covers it: its user's first that this or a later event triggered."""
     waiting: dict[str, list[tuple[int, float]]] = {}
     for number, user, due in events:
         waiting.setdefault(user, []).append((number, due))

@@ -1,7 +1,7 @@
 """Peers, each in a process of its own: a Faust agent that does nothing, and a plain aiokafka loop that only decodes.
 
-`python -m streams.bench.peers faust|faust-timed|plain BROKERS TOPIC PARTITIONS EVENTS` reads a topic from its beginning, and prints one JSON object
-when it has seen so many events; `faust-timed` also tells how many ms after it was due each event came.
+`python -m streams.bench.peers faust|faust-timed|plain BROKERS TOPIC PARTITIONS EVENTS` reads a topic from its beginning,
+and prints one JSON object when it has seen so many events; `faust-timed` also tells how many ms after it was due each event came.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _faust(brokers: str, topic: str, events: int, *, timed: bool) -> None:
         source = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
         @app.agent(source)
-        async def nothing(stream: Any) -> None:
+        async def nothing(stream: Any) -> None:  # noqa: ANN401 - Faust has no types
             async for value in stream:
                 count.take(value, timed=timed)
                 if count.seen == count.wanted:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from state.connection import connect
 from state.reader import Reader
@@ -46,7 +46,7 @@ class Place:
     say: Say = field(default=lambda _: None)
 
     @contextmanager
-    def figure(self, name: str, **over: Any) -> Iterator[Settings]:
+    def figure(self, name: str, **over: object) -> Iterator[Settings]:
         """Settings on topics and keys of their own, which are removed when the figure is measured."""
         own = f"bench-{name}-{secrets.token_hex(3)}"
         topics = {role: f"{own}.{role}" for role in ("events", "items", "recommendations", "segments", "dead", "learned")}

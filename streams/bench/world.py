@@ -56,4 +56,5 @@ def event(number: int, user: int, item: int, kind: str, at: float) -> Message:
 def _zipf(count: int, exponent: float, chances: np.ndarray) -> np.ndarray:
     """Numbers from 0 by the inverse of the distribution: number n is drawn in proportion to 1/(n + 1)**exponent."""
     shares = np.cumsum(1.0 / np.arange(1, count + 1) ** exponent)
-    return np.searchsorted(shares, chances * shares[-1])
+    numbers: np.ndarray = np.searchsorted(shares, chances * shares[-1])
+    return numbers

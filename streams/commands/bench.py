@@ -60,7 +60,7 @@ def bench(given: dict[str, Any], figure: Which = "all", events: Events = EVENTS,
                 console().print(f"{name}: {value}")
 
 
-def _as_interrupt(_signal: int, _frame: Any) -> None:
+def _as_interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -69,7 +69,8 @@ def _place(given: dict[str, Any], stack: ExitStack, *, needed: bool) -> "Place":
     from streams.bench.place import Place, own_servers
 
     settings_of(given | {"brokers": given["brokers"] or "127.0.0.1:9092"})  # what is wrong is told before servers start
-    own, kinds = {}, ""
+    own: dict[str, str] = {}
+    kinds = ""
     if needed:
         own, kinds = own_servers(stack, brokers=not given["brokers"], redis=not given["redis"])
     servers = (

@@ -14,6 +14,8 @@ from streams.commands.output import console, figure, say, table, write_json
 from streams.commands.push import SHOWN, Column, Kind, columns_given
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from streams.evaluate import Evaluation
     from streams.files import BadLine
     from streams.settings import Settings
@@ -120,7 +122,7 @@ def _progress(total: int, *, quiet: bool) -> "Iterator[Callable[[Evaluation], No
 class Ticker:
     """Moves the bar, some times a second."""
 
-    def __init__(self, bar: Any, task: Any) -> None:
+    def __init__(self, bar: "Progress", task: "TaskID") -> None:
         self._bar, self._task = bar, task
         self._begun = self._shown = time.monotonic()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from zlib import crc32
 
@@ -65,7 +64,7 @@ class Cache(FunctionCache):
         """Look a kernel up; what an older version wrote and this one cannot read counts as not there."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except (AttributeError, EOFError, ImportError, UnpicklingError):
+        except (AttributeError, EOFError, ImportError):
             self.flush()  # type: ignore[no-untyped-call]
             return None
 

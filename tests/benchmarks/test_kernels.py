@@ -1,4 +1,4 @@
-"""What single parts cost, printed; nothing is asserted of time. Run by `python -m pytest tests/benchmarks`, not by `make test`."""
+"""What single parts cost, printed, nothing asserted of time: `python -m pytest tests/benchmarks`, not part of `make test`."""
 
 from __future__ import annotations
 
