@@ -29,9 +29,9 @@ __all__ = ["Keeper"]
 log = logging.getLogger(__name__)
 
 # Items written per tick: few enough to stay out of the stream's way.
-_ITEMS = 100
+_ITEMS = 20
 # Similar items asked for while scoring waits: a few milliseconds' worth.
-_AT_ONCE = 10
+_AT_ONCE = 5
 _TRENDING = 100
 # Segment names and best items change slowly and cost a pass over all items.
 _SEGMENTS_EVERY = 5

@@ -175,13 +175,13 @@ class ModelKnobs(_Section):
     """Step of the blend's Adagrad; larger follows change sooner and trembles more."""
     shrink: Annotated[float, Field(ge=1, le=1e6)] = 200.0
     """Judged events at which a segment's own weights count as much as everybody's."""
-    per_source: Count = 50
+    per_source: Count = 30
     """Candidates that each source brings into the blend."""
     keep: Annotated[int, Field(ge=10, le=1000)] = 128
     """Candidates of a published list that are kept in memory, for the blend to learn from what the user does next."""
     judged: Annotated[int, Field(ge=10, le=1000)] = 10
     """Candidates that any source ranks this high are always kept, so that its hits among the first ten can be counted."""
-    neighbors: Count = 50
+    neighbors: Count = 30
     """Most similar users that are asked for items."""
     query_items: Annotated[int, Field(ge=1, le=62)] = 10
     """Last items of a user by which neighbors are looked for."""
