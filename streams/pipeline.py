@@ -25,6 +25,10 @@ from streams.settings import Settings
 __all__ = ["Answer", "Pipeline"]
 
 
+# Users scored on the loop itself, a few milliseconds' worth; more are scored beside it, without the GIL.
+_FEW = 100
+
+
 @dataclass(slots=True)
 class Answer:
     """All that a micro-batch sends out: to Kafka first, then to Redis (rule 5)."""
@@ -81,12 +85,18 @@ class Pipeline:
             with self._metrics.stage("observe"):
                 observed = self.observer.observe(batch, decoded, profiles)
             with self._metrics.stage("recommend"):
-                scored = await asyncio.get_running_loop().run_in_executor(self._executor, self.scorer.score, observed)
+                scored = await self._score(observed)
         with self._metrics.stage("encode"):
             answer = Answer(dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
             answer.records = self.teach(observed, scored)
             self._recommend(answer, observed, scored)
         return answer
+
+    async def _score(self, observed: Observed) -> Scored:
+        if len(observed.profiles) <= _FEW:
+            # Taking turns at the interpreter's lock with the loop would cost more than these few users do.
+            return self.scorer.score(observed)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.scorer.score, observed)
 
     def teach(self, observed: Observed, scored: Scored) -> list[bytes]:
         """Make the record of each partition's lesson."""
