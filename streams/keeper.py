@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -114,7 +115,8 @@ class Keeper:
         """Re-solve the centers from the reservoir and log the result: K-means is not exactly repeatable on every CPU."""
         model = self.models.segments
         self._asked = model.generation + 1
-        centers = await self._aside(model.solve)
+        frozen = await self._aside(copy.deepcopy, model)
+        centers = await asyncio.get_running_loop().run_in_executor(self._background, frozen.solve)
         body = encode_centers(Centers(self._asked, self.models.time, centers))
         await self._publisher.append(encode(Record(Kind.CENTERS, 0, 0, 0, 0, body)))
         log.info("segments solved anew, generation %d", self._asked)
