@@ -48,6 +48,8 @@ def bench(given: dict[str, Any], figure: Which = "all", events: Events = EVENTS,
     from streams.bench import report
 
     signal.signal(signal.SIGTERM, _as_interrupt)
+    # A shell's background job starts with Ctrl-C ignored; one who sends the signal means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as stack:
         place = _place(given, stack, needed=figure == "all" or figure in report.NEEDS_SERVERS)
         figures, more = report.measured(figure, place, events, data or ())

@@ -45,6 +45,8 @@ def demo(
     if ends and events is None:
         events = ENOUGH
     signal.signal(signal.SIGTERM, _as_interrupt)
+    # A shell's background job starts with Ctrl-C ignored; one who sends the signal means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as stack:
         settings = _settings(given, stack)
         summary = _run(settings, given, events, pace, ends=ends, live=not json)
