@@ -1,4 +1,4 @@
-"""What is known of a user, held as the bytes that Redis stores, so that one event costs one splice."""
+"""What is known of a user: the part that every event changes, and the hash in Redis it is read from and written to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["FIELDS", "HISTORY", "INTERESTS", "DamagedProfile", "Entry", "Profile", "Write", "entries"]
+__all__ = ["FIELDS", "HISTORY", "INTERESTS", "DamagedProfile", "Entry", "Profile", "Stored", "Write"]
 
 HISTORY: Final = 100
 INTERESTS: Final = 20
@@ -25,9 +25,6 @@ FIELDS: Final = (
     *("at", "events", "updated_at", "segment", "history"),
     *("interests", "interests_at", "neighbors", "recommendations", "others"),
 )
-
-# Unescaped quotes cannot occur inside a JSON string, so these bytes are only ever the beginning of an entry.
-_ENTRY: Final = b'{"item_id":'
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -47,11 +44,6 @@ _interests: Final = msgspec.json.Decoder(dict[str, float])
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def entries(history: bytes) -> list[tuple[str, str, float]]:
-    """Decode a history into (item_id, type, at), newest first."""
-    return [(entry.item_id, entry.type, entry.at) for entry in _history.decode(history)]
-
-
 class Write(NamedTuple):
     """A profile as it was when it was taken to be written, fenced by the offset ``at`` of one partition."""
 
@@ -64,7 +56,7 @@ class Write(NamedTuple):
 class Profile:
     """One user's state; ``at`` maps a partition to the offset of the last event folded in.
 
-    The weights of ``interests`` are as of ``interests_at``; ``length`` counts the entries of ``history``.
+    The weights of ``interests`` are as of ``interests_at``.
     """
 
     user_id: str
@@ -73,32 +65,14 @@ class Profile:
     events: int = 0
     updated_at: float = 0.0
     segment: int | None = None
-    history: bytes = b"[]"
-    length: int = 0
     interests: dict[str, float] = field(default_factory=dict)
     interests_at: float = 0.0
-    neighbors: bytes = b"[]"
-    recommendations: bytes = b""
     slot: int = -1
     index: int = -1
 
     def seen(self, partition: int, offset: int) -> bool:
         """Tell whether the event at this offset is folded in already."""
         return self.at.get(partition, -1) >= offset
-
-    def record(self, item_id: str, item_json: bytes | None, type_json: bytes, at: float) -> None:
-        """Count an event and put it in front of the history; ``item_json`` is the id as JSON where it is at hand."""
-        item = _encode(item_id) if item_json is None else item_json
-        entry = b'%s%s,"type":%s,"at":%s}' % (_ENTRY, item, type_json, repr(float(at)).encode())
-        older = self.history
-        if not self.length:
-            self.history = b"[%s]" % entry
-        elif self.length < HISTORY:
-            self.history = b"[%s,%s" % (entry, older[1:])
-        else:
-            self.history = b"[%s,%s]" % (entry, older[1 : older.rindex(b"," + _ENTRY)])
-        self.length = min(self.length + 1, HISTORY)
-        self.events += 1
 
     def interest(self, names: Iterable[str], weight: float, at: float) -> None:
         """Add a weight (above 0) to each name as of the event's time, and keep the strongest, of equals the newest."""
@@ -119,56 +93,54 @@ class Profile:
         self.interests = {name: weight for name, weight in aged if weight > 0.0}
         self.interests_at = at
 
-    def write(self, partition: int) -> Write:
-        """Take the profile as it is now, to be written under the fence of this partition."""
+    def write(self, partition: int, history: bytes, neighbors: bytes, recommendations: bytes) -> Write:
+        """Take the profile as it is now, with these JSON texts, to be written under the fence of this partition."""
         others = b" ".join([b"%d=%d" % pair for pair in self.at.items() if pair[0] != partition])
         values = (
             self.at[partition],
             self.events,
             repr(self.updated_at),
             "" if self.segment is None else self.segment,
-            self.history,
+            history,
             _encode(self.interests),
             repr(self.interests_at),
-            self.neighbors,
-            self.recommendations,
+            neighbors,
+            recommendations,
             others,
         )
         return Write(self.user_id, self.at[partition], values)
 
+
+class Stored(NamedTuple):
+    """A stored profile with what a worker need not hold: the history, newest first, and two JSON texts, which may be empty."""
+
+    profile: Profile
+    history: list[Entry]
+    neighbors: bytes
+    recommendations: bytes
+
     @classmethod
-    def from_hash(cls, user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
-        """Make the profile that a user hash holds."""
+    def from_hash(cls, user_id: str, stored: Mapping[bytes, bytes]) -> Stored:
+        """Read what a user hash holds."""
         try:
-            return cls._from_hash(user_id, stored)
+            profile = _profile(user_id, stored)
+            history = _history.decode(stored.get(b"history", b"[]"))
         except ValueError as error:
             fix = "restore it, or delete the key to start afresh"
             raise DamagedProfile(f"the hash of user {user_id!r} in Redis is damaged ({error}); {fix}") from error
-
-    @classmethod
-    def _from_hash(cls, user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
-        at = {int(name[3:]): int(offset) for name, offset in stored.items() if name.startswith(b"at:")}
-        segment = stored.get(b"segment")
-        history, length = _canonical(stored.get(b"history", b"[]"))
-        return cls(
-            user_id=user_id,
-            partition=next(iter(at)) if len(at) == 1 else -1,
-            at=at,
-            events=int(stored.get(b"events", 0)),
-            updated_at=float(stored.get(b"updated_at", 0)),
-            segment=None if segment is None else int(segment),
-            history=history,
-            length=length,
-            interests=_interests.decode(stored.get(b"interests", b"{}")),
-            interests_at=float(stored.get(b"interests_at", 0)),
-            neighbors=stored.get(b"neighbors", b"[]"),
-            recommendations=stored.get(b"recommendations", b""),
-        )
+        return cls(profile, history, stored.get(b"neighbors", b"[]"), stored.get(b"recommendations", b""))
 
 
-def _canonical(history: bytes) -> tuple[bytes, int]:
-    # The splice relies on the very bytes that record() writes; a history edited by hand is written anew.
-    found = _history.decode(history)
-    if len(found) > HISTORY or history.count(_ENTRY) != len(found) or not history.startswith((b"[" + _ENTRY, b"[]")):
-        history = _encode(found[:HISTORY])
-    return history, min(len(found), HISTORY)
+def _profile(user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
+    at = {int(name[3:]): int(offset) for name, offset in stored.items() if name.startswith(b"at:")}
+    segment = stored.get(b"segment")
+    return Profile(
+        user_id=user_id,
+        partition=next(iter(at)) if len(at) == 1 else -1,
+        at=at,
+        events=int(stored.get(b"events", 0)),
+        updated_at=float(stored.get(b"updated_at", 0)),
+        segment=None if segment is None else int(segment),
+        interests=_interests.decode(stored.get(b"interests", b"{}")),
+        interests_at=float(stored.get(b"interests_at", 0)),
+    )

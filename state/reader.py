@@ -13,7 +13,7 @@ from redis.retry import Retry
 from state import items, model, segments, trending
 from state.connection import CONNECT_TIMEOUT, TIMEOUT, address
 from state.keys import SEGMENTS, Keys
-from state.profiles import Entry, Profile
+from state.profiles import Entry, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,17 +89,17 @@ class User(msgspec.Struct, frozen=True):
     recommendations: Recommendation | None
 
 
-def _user(profile: Profile) -> User:
-    message = profile.recommendations
+def _user(stored: Stored) -> User:
+    profile, message = stored.profile, stored.recommendations
     return User(
         user_id=profile.user_id,
         at=profile.at,
         events=profile.events,
         updated_at=profile.updated_at,
         segment=profile.segment,
-        history=msgspec.json.decode(profile.history, type=list[Entry]),
+        history=stored.history,
         interests=profile.interests,
-        neighbors=msgspec.json.decode(profile.neighbors, type=list[Neighbor]),
+        neighbors=msgspec.json.decode(stored.neighbors, type=list[Neighbor]),
         recommendations=msgspec.json.decode(message, type=Recommendation) if message else None,
     )
 
@@ -128,7 +128,7 @@ class Reader:
     def user(self, user_id: str) -> User | None:
         """Read a user's profile; None: unknown."""
         stored = self._hash(self._keys.user(user_id))
-        return _user(Profile.from_hash(user_id, stored)) if stored else None
+        return _user(Stored.from_hash(user_id, stored)) if stored else None
 
     def recommendations(self, user_id: str) -> Recommendation | None:
         """Read a user's newest recommendation; None: unknown."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from state.connection import Client, is_cluster, script
 from state.keys import USER_TTL, Keys
-from state.profiles import Profile, Write
+from state.profiles import Stored, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,14 +43,14 @@ class Store:
         self._write = script("write_users")
         self._advance = script("advance_applied")
 
-    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
+    async def load(self, user_ids: Sequence[str]) -> list[Stored | None]:
         """Read users in one round trip; None: unknown. The caller never loads a user whose commit is under way."""
         if self.cluster:
             found = await self._send([("HGETALL", self._keys.user(user_id)) for user_id in user_ids])
         else:
             replies = await self._send(self._read_commands(user_ids))
             found = [dict(zip(flat[::2], flat[1::2], strict=True)) for reply in replies for flat in reply]
-        return [Profile.from_hash(u, stored) if stored else None for u, stored in zip(user_ids, found, strict=True)]
+        return [Stored.from_hash(u, stored) if stored else None for u, stored in zip(user_ids, found, strict=True)]
 
     async def applied(self) -> dict[int, int]:
         """Read the next offset of every partition."""

@@ -99,7 +99,7 @@ class Evaluation:
         for event in events:
             profiles = await self._loop.pipeline.profiles.get({event.user_id: 0})
             profile = profiles[event.user_id]
-            if profile.length:
+            if profile.events:
                 self._test(profile, event)
             self._learn(profiles, event)
             self._loop.pipeline.profiles.let_go_all()

@@ -1,6 +1,8 @@
-"""The worker's own numbers for items, so that a history can hold an item before the learned log has shown it."""
+"""The worker's own numbers for what comes from outside as text, so that a history is made of numbers."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -8,33 +10,53 @@ from numpy.typing import NDArray
 
 from streams.models.ids import Ids, pack
 
-__all__ = ["ItemNumbers"]
+__all__ = ["ItemNumbers", "Numbers"]
 
 
-class ItemNumbers:
-    """Item ids numbered in the order this worker met them, with each one's JSON text and its index in the models."""
+Number = TypeVar("Number", np.uint8, np.int64)
+
+
+class Numbers:
+    """Texts numbered in the order this worker met them; kernels find each one's JSON in ``json``, ending at ``ends``."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self.json: NDArray[np.uint8] = np.zeros(1 << 14, np.uint8)
+        self.ends: NDArray[np.int64] = np.zeros(1024, np.int64)
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self._numbers)
+
+    def number(self, text: str) -> int:
+        """Give a text's number, a new one at its first appearance."""
+        number = self._numbers.get(text)
+        return self._add(text) if number is None else number
+
+    def _add(self, text: str) -> int:
+        number = self._numbers[text] = len(self._numbers)
+        written = np.frombuffer(msgspec.json.encode(text), np.uint8)
+        begin = int(self.ends[number - 1]) if number else 0
+        end = begin + len(written)
+        self.json, self.ends = _room(self.json, end), _room(self.ends, number + 1)
+        self.json[begin:end] = written
+        self.ends[number] = end
+        return number
+
+
+class ItemNumbers(Numbers):
+    """Item ids with each one's index in the models: a history can hold an item before the learned log has shown it."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.ids: list[bytes] = []
-        self.json: list[bytes] = []
         self._indexes = np.full(1024, -1, np.int32)
         self._unresolved: list[int] = []
         self._resolved_at = 0
 
-    def __len__(self) -> int:
-        """Count the items."""
-        return len(self.ids)
-
-    def number(self, item_id: str) -> int:
-        """Give an item's number, a new one at its first appearance."""
-        number = self._numbers.get(item_id)
-        return self._add(item_id) if number is None else number
-
-    def _add(self, item_id: str) -> int:
-        number = self._numbers[item_id] = len(self.ids)
-        self.ids.append(item_id.encode())
-        self.json.append(msgspec.json.encode(item_id))
+    def _add(self, text: str) -> int:
+        number = super()._add(text)
+        self.ids.append(text.encode())
         self._unresolved.append(number)
         self._resolved_at = -1
         if number == len(self._indexes):
@@ -49,3 +71,12 @@ class ItemNumbers:
             self._unresolved = [number for number, index in zip(self._unresolved, found, strict=True) if index < 0]
             self._resolved_at = len(items)
         return self._indexes
+
+
+def _room(array: NDArray[Number], size: int) -> NDArray[Number]:
+    """Copy into twice the room where there is too little."""
+    if size <= len(array):
+        return array
+    longer: NDArray[Number] = np.zeros(max(size, 2 * len(array)), array.dtype)
+    longer[: len(array)] = array
+    return longer

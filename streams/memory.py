@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-from state.profiles import Profile
+from state.profiles import Stored
 from streams.follower import Fold
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
@@ -21,7 +21,7 @@ __all__ = ["Loop"]
 class _Nowhere:
     """Profiles live in the cache alone."""
 
-    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
+    async def load(self, user_ids: Sequence[str]) -> list[Stored | None]:
         """Know nobody."""
         return [None] * len(user_ids)
 

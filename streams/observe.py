@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from state.profiles import Profile
 from streams.decode import Batch, Decoded, Placed
-from streams.items import ItemNumbers
+from streams.items import ItemNumbers, Numbers
 from streams.learned import Teacher
 from streams.settings import Settings
 
 __all__ = ["Observed", "Observer", "Teaching"]
 
 Labels = Callable[[int], Sequence[str]]
-
-# Event types come from outside: the cache of their JSON must not grow without bound.
-_MOST_TYPES = 1000
 
 
 @dataclass(slots=True)
@@ -40,7 +35,7 @@ class Observed:
 
     profiles: dict[str, Profile]
     triggers: dict[str, tuple[int, Placed]] = field(default_factory=dict)
-    pushes: list[tuple[int, int, float, float, bool]] = field(default_factory=list)
+    pushes: list[tuple[int, int, float, float, bool, int, float]] = field(default_factory=list)
     teachings: dict[int, Teaching] = field(default_factory=dict)
     events: int = 0
 
@@ -48,13 +43,13 @@ class Observed:
 class Observer:
     """Folds events into profiles; the rules of what is folded and what is taught meet here."""
 
-    def __init__(self, settings: Settings, teacher: Teacher, items: ItemNumbers, labels: Labels) -> None:
+    def __init__(self, settings: Settings, teacher: Teacher, items: ItemNumbers, types: Numbers, labels: Labels) -> None:
         self._weight_of = settings.weights.of
         self._excludes = settings.excludes
         self._teacher = teacher
         self._items = items
+        self._types = types
         self._labels = labels
-        self._types: dict[str, bytes] = {}
 
     def observe(self, batch: Batch, decoded: Decoded, profiles: dict[str, Profile]) -> Observed:
         """Fold every event that its user's hash does not cover yet; teach every event that its partition's records do not."""
@@ -78,8 +73,9 @@ class Observer:
             _teach(teaching, profile, number, weight, event.time)
         if not _folded(profile, partition, placed):
             observed.events += 1
-            profile.record(event.item_id, self._items.json[number], self._type_json(event.type), event.timestamp)
-            observed.pushes.append((profile.slot, number, weight, event.time, self._excludes(event.type)))
+            profile.events += 1
+            kind = self._types.number(event.type)
+            observed.pushes.append((profile.slot, number, weight, event.time, self._excludes(event.type), kind, event.timestamp))
             if weight > 0 and (labels := self._labels(number)):
                 profile.interest(labels, weight, event.time)
         profile.at[partition] = max(placed.offset, profile.at.get(partition, -1))
@@ -94,14 +90,6 @@ class Observer:
         if fresh:
             teaching.origins[origin[0]] = origin[1]
         return fresh
-
-    def _type_json(self, kind: str) -> bytes:
-        found = self._types.get(kind)
-        if found is None:
-            if len(self._types) >= _MOST_TYPES:
-                self._types.clear()
-            found = self._types[kind] = msgspec.json.encode(kind)
-        return found
 
 
 def _teach(teaching: Teaching, profile: Profile, number: int, weight: float, time: float) -> None:

@@ -63,10 +63,10 @@ class Pipeline:
         self.teacher = teacher
         self.items = ItemNumbers()
         self.profiles = Profiles(reads, settings, self.items)
-        self.scorer = Scorer(settings, models, self.profiles.histories, self.items)
+        self.scorer = Scorer(settings, models, self.profiles, self.items)
         # Folding and scoring exclude each other: scoring reads the arrays in a thread without the GIL.
         self.lock = asyncio.Lock()
-        self.observer = Observer(settings, teacher, self.items, self.scorer.labels)
+        self.observer = Observer(settings, teacher, self.items, self.profiles.types, self.scorer.labels)
         self._messages = Messages()
         self.segment_names: Mapping[int, str] = {}
         self._metrics = metrics
@@ -117,9 +117,8 @@ class Pipeline:
             if change:
                 answer.segments.append(change)
             profile.updated_at = now
-            profile.neighbors = scored.neighbors[row]
-            profile.recommendations = self._messages.recommendation(profile, partition, trigger, scored, row, now)
-            answer.recommendations.append((profile.user_id.encode(), profile.recommendations))
+            message = self._messages.recommendation(profile, partition, trigger, scored, row, now)
+            answer.recommendations.append((profile.user_id.encode(), message))
             answer.received.append(trigger.received)
             # Taken now: the next batch changes the profile before this one is written.
-            answer.writes[partition].append(profile.write(partition))
+            answer.writes[partition].append(profile.write(partition, scored.histories[row], scored.neighbors[row], message))

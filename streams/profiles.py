@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from state.profiles import Profile, entries
-from streams.items import ItemNumbers
+from state.profiles import HISTORY, Entry, Profile, Stored
+from streams.items import ItemNumbers, Numbers
 from streams.models.histories import Histories
+from streams.models.kept import Kept
 from streams.settings import Settings
 
 __all__ = ["Profiles", "Reads"]
@@ -20,13 +21,13 @@ __all__ = ["Profiles", "Reads"]
 class Reads(Protocol):
     """Where profiles are read from: Redis, or memory in an evaluation."""
 
-    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
+    async def load(self, user_ids: Sequence[str]) -> list[Stored | None]:
         """Read the profiles of these users, None for a user without one."""
         ...
 
 
 class Profiles:
-    """A least-recently-used cache of profiles, each with a slot in the compiled histories."""
+    """A least-recently-used cache of profiles, each with a slot in the histories and in the candidates kept."""
 
     def __init__(self, reads: Reads, settings: Settings, items: ItemNumbers) -> None:
         self._reads = reads
@@ -38,7 +39,10 @@ class Profiles:
         self._slots = 0
         self.found: dict[str, int] = {}
         self._held: list[Collection[str]] = []
-        self.histories = Histories(slots=self._limit + 2 * settings.intake.batch_events, length=100, keep=settings.models.keep)
+        self.types = Numbers()
+        slots = self._limit + 2 * settings.intake.batch_events
+        self.histories = Histories(slots=slots, length=HISTORY)
+        self.kept = Kept(slots=slots, keep=settings.models.keep)
 
     def __len__(self) -> int:
         """Count the cached profiles."""
@@ -52,8 +56,9 @@ class Profiles:
         self._held.append(homes)
         missing = [user_id for user_id in homes if user_id not in self._cache]
         loaded = await self._reads.load(missing) if missing else []
-        for user_id, profile in zip(missing, loaded, strict=True):
-            self._admit(profile or Profile(user_id=user_id), homes[user_id])
+        for user_id, stored in zip(missing, loaded, strict=True):
+            profile, history = (stored.profile, stored.history) if stored else (Profile(user_id=user_id), [])
+            self._admit(profile, history, homes[user_id])
         new = loaded.count(None)
         self.found = {"cache": len(homes) - len(missing), "redis": len(missing) - new, "new": new}
         found = {}
@@ -68,20 +73,21 @@ class Profiles:
         profile = self._cache.get(user_id)
         return None if profile is None else profile.partition
 
-    def _admit(self, profile: Profile, partition: int) -> None:
+    def _admit(self, profile: Profile, history: Sequence[Entry], partition: int) -> None:
         profile.partition = partition
         profile.slot = self._free.pop() if self._free else self._slots
         self._slots = max(self._slots, profile.slot + 1)
         self._cache[profile.user_id] = profile
-        history = entries(profile.history)
         latest = profile.updated_at + self._settings.intake.future_skew_s
         weights = self._settings.weights
         self.histories.load(
             profile.slot,
-            np.array([self._items.number(item_id) for item_id, _, _ in history], np.int32),
-            np.array([weights.of(kind, None) for _, kind, _ in history], np.float32),
-            np.array([min(at, latest) for _, _, at in history], np.float64),
-            np.array([self._settings.excludes(kind) for _, kind, _ in history], np.uint8),
+            np.array([self._items.number(entry.item_id) for entry in history], np.int32),
+            np.array([weights.of(entry.type, None) for entry in history], np.float32),
+            np.array([min(entry.at, latest) for entry in history], np.float64),
+            np.array([self._settings.excludes(entry.type) for entry in history], np.uint8),
+            np.array([self.types.number(entry.type) for entry in history], np.int32),
+            np.array([entry.at for entry in history], np.float64),
         )
 
     def let_go(self, users: Collection[str]) -> None:
@@ -108,4 +114,5 @@ class Profiles:
     def _drop(self, user_id: str) -> None:
         profile = self._cache.pop(user_id)
         self.histories.clear(profile.slot)
+        self.kept.clear(profile.slot)
         self._free.append(profile.slot)

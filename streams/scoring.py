@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from state.profiles import Profile
 from streams.encode import items_json, neighbors_json
 from streams.items import ItemNumbers
-from streams.models.histories import Histories
 from streams.models.ids import pack
 from streams.models.models import Models
 from streams.models.query import Query, Ranked
 from streams.models.recommend import Recommender
 from streams.observe import Observed
+from streams.profiles import Profiles
 from streams.settings import Settings
+from streams.written import history_json
 
 __all__ = ["Judged", "Scored", "Scorer"]
 
@@ -49,16 +50,17 @@ class Scored:
     models: Models
     items: list[bytes] = field(default_factory=list)
     neighbors: list[bytes] = field(default_factory=list)
+    histories: list[bytes] = field(default_factory=list)
 
 
 class Scorer:
     """Scores users against the models; keeps each list's candidates, from which the blend learns without a second scoring."""
 
-    def __init__(self, settings: Settings, models: Models, histories: Histories, items: ItemNumbers) -> None:
+    def __init__(self, settings: Settings, models: Models, profiles: Profiles, items: ItemNumbers) -> None:
         self.recommender = Recommender(**settings.models.recommender(), size=settings.publish.size)
         self._settings = settings
         self._models = models
-        self._histories = histories
+        self._histories, self._kept, self._types = profiles.histories, profiles.kept, profiles.types
         self._items = items
 
     def score(self, observed: Observed, *, answer: bool = True) -> Scored:
@@ -83,20 +85,19 @@ class Scorer:
             ranked = self.rank(profiles, query, vectors, segments)
             scored.items = items_json(ranked, self._models.items)
             scored.neighbors = neighbors_json(ranked, self._models.users)
+            scored.histories = history_json(self._histories, _slots(profiles), self._items, self._types)
         return scored
 
     def ask(self, profiles: Sequence[Profile], now: NDArray[np.float64]) -> Query:
         """Put the histories of these users into a query, each with its reference time."""
-        slots = np.array([profile.slot for profile in profiles], np.int32)
-        return self._histories.query(slots, self._items.indexes(self._models.items), now, self._users(profiles))
+        return self._histories.query(_slots(profiles), self._items.indexes(self._models.items), now, self._users(profiles))
 
     def rank(
         self, profiles: Sequence[Profile], query: Query, vectors: NDArray[np.float32], segments: NDArray[np.int16]
     ) -> Ranked:
         """Rank items for the users of a query, and keep the candidates for the blend to learn from."""
         ranked = self.recommender.recommend(self._models, query, vectors, segments, self._models.blend.weights_for(segments))
-        slots = np.array([profile.slot for profile in profiles], np.int32)
-        self._histories.keep_candidates(slots, ranked.starts, ranked.candidates, ranked.features)
+        self._kept.keep(_slots(profiles), ranked.starts, ranked.candidates, ranked.features)
         return ranked
 
     def _judge(self, observed: Observed, indexes: NDArray[np.int32]) -> Judged:
@@ -106,25 +107,27 @@ class Scorer:
             for profile, number in teaching.judged
         ]
         table = np.array(rows, np.int64).reshape(-1, 4)
-        table = table[self._histories.kept_items[table[:, 1], 0] >= 0]
+        table = table[self._kept.items[table[:, 1], 0] >= 0]
         judged = np.bincount(table[:, 0])
         # Only a list that held the item has anything to say; the others need not be copied.
-        table = table[self._histories.kept(table[:, 1], indexes[table[:, 2]])]
+        table = table[self._kept.hold(table[:, 1], indexes[table[:, 2]])]
         slots, targets, segments = table[:, 1], indexes[table[:, 2]], table[:, 3].astype(np.int16)
-        kept, features = self._histories.kept_items[slots], self._histories.kept_features[slots].astype(np.float32)
+        kept, features = self._kept.items[slots], self._kept.features[slots].astype(np.float32)
         blend = self._models.blend
         gradients = blend.each(kept, features, targets, segments)
         return Judged(judged, table[:, 0], segments, gradients, blend.hits(kept, features, targets))
 
     def _push(self, observed: Observed) -> None:
         if observed.pushes:
-            slots, numbers, weights, times, blocked = zip(*observed.pushes, strict=True)
+            slots, numbers, weights, times, blocked, types, stamps = zip(*observed.pushes, strict=True)
             self._histories.push(
                 np.array(slots, np.int32),
                 np.array(numbers, np.int32),
                 np.array(weights, np.float32),
                 np.array(times, np.float64),
                 np.array(blocked, np.uint8),
+                np.array(types, np.int32),
+                np.array(stamps, np.float64),
             )
 
     def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
@@ -139,3 +142,7 @@ class Scorer:
         """Name what an item is (brand, category, tags), for a user's interests; empty without a catalogue entry."""
         index = int(self._items.indexes(self._models.items)[number])
         return self._models.catalog.labels(index) if index >= 0 else ()
+
+
+def _slots(profiles: Sequence[Profile]) -> NDArray[np.int32]:
+    return np.array([profile.slot for profile in profiles], np.int32)

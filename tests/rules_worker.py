@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError as Lost
 
-from state.profiles import Profile
+from state.profiles import Stored
 from state.store import Store
 from streams.decode import Batch
 from streams.failures import is_transient
@@ -58,7 +58,7 @@ class Wire(Store):
     room: int | None = None
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    async def load(self, user_ids: Sequence[str]) -> list[Profile | None]:
+    async def load(self, user_ids: Sequence[str]) -> list[Stored | None]:
         found = await super().load(user_ids)
         self.meanwhile()
         return found

@@ -12,7 +12,6 @@ import numpy as np
 from redis.asyncio import Redis
 
 from state.keys import Keys
-from state.profiles import entries
 from state.store import Store
 from streams.decode import REKEYED
 from streams.follower import Fold
@@ -300,19 +299,20 @@ class World:
         return found
 
     async def _check_users(self, store: Store, home: dict[str, dict[str, int]]) -> None:
-        for (user, items), profile in zip(home.items(), await store.load([*home]), strict=True):
+        for (user, items), stored in zip(home.items(), await store.load([*home]), strict=True):
             if not items:
-                assert profile is None
+                assert stored is None
                 continue
-            assert profile is not None, f"{user} is lost"
-            history = [(item, kind) for item, kind, _ in entries(profile.history)]
+            assert stored is not None, f"{user} is lost"
+            profile = stored.profile
+            history = [(entry.item_id, entry.type) for entry in stored.history]
             assert history[::-1] == [(item, self.produced[item][1]) for item in items], f"the history of {user} is wrong"
             assert profile.events == len(items), f"the events of {user} are miscounted"
             last = max(items.values())
             partition = partition_for(user.encode(), len(self.events))
             assert profile.at[partition] >= last, f"the fence of {user} is wrong"
             assert self.covered[user] >= last, f"no recommendation covers the last event of {user}"
-            assert json.loads(profile.recommendations)["trigger"]["offset"] == profile.at[partition]
+            assert json.loads(stored.recommendations)["trigger"]["offset"] == profile.at[partition]
 
 
 def _users(partitions: int) -> list[list[str]]:

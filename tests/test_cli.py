@@ -21,7 +21,7 @@ from state import segments as stored_segments
 from state import trending as stored_trending
 from state.connection import connect
 from state.keys import Keys
-from state.profiles import Profile
+from state.profiles import Profile, Write
 from state.store import Applied, Store
 from streams import cli
 from streams.commands import output
@@ -379,7 +379,7 @@ MESSAGE = {
 }
 
 
-def profile() -> Profile:
+def profile() -> Write:
     return Profile(
         user_id=NASTY,
         partition=1,
@@ -387,18 +387,19 @@ def profile() -> Profile:
         events=2,
         updated_at=1_700_000_000.0,
         segment=3,
-        history=json.dumps([{"item_id": "i1", "type": "view", "at": 1_699_999_999.0}]).encode(),
-        length=1,
         interests={"brand:acme": 2.0},
-        neighbors=b'[{"user_id":"u9","similarity":0.25}]',
-        recommendations=json.dumps(MESSAGE).encode(),
+    ).write(
+        1,
+        json.dumps([{"item_id": "i1", "type": "view", "at": 1_699_999_999.0}]).encode(),
+        b'[{"user_id":"u9","similarity":0.25}]',
+        json.dumps(MESSAGE).encode(),
     )
 
 
 @pytest.fixture
 def state(store):
     async def write(redis, keys):
-        await Store(redis, keys).commit({1: [profile().write(1)]}, {1: Applied(None, 8)})
+        await Store(redis, keys).commit({1: [profile()]}, {1: Applied(None, 8)})
         entries = [
             stored_items.CatalogueEntry(item, 0, {"name": name, "price": 1.5})
             for item, name in (("i1", "Milk"), ("i2", f"Tea {NASTY}"))

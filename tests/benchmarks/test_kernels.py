@@ -12,7 +12,7 @@ import pytest
 
 from state.connection import connect
 from state.keys import Keys
-from state.profiles import Profile
+from state.profiles import Profile, Write
 from state.store import Applied, Store
 from streams.bench.world import World
 from streams.decode import Batch
@@ -116,7 +116,7 @@ def test_writing_users_to_redis(redis_server, told):
             keys = Keys("bench-kernels:")
             store, found = Store(redis, keys), []
             for round_ in range(ROUNDS):
-                writes = [_profile(n, round_).write(0) for n in range(BATCH)]
+                writes = [_write(n, round_) for n in range(BATCH)]
                 begun = time.perf_counter()
                 await store.commit({0: writes}, {0: Applied(round_ * BATCH if round_ else None, (round_ + 1) * BATCH)})
                 found.append(time.perf_counter() - begun)
@@ -126,10 +126,7 @@ def test_writing_users_to_redis(redis_server, told):
     told("fenced writes of users to Redis", BATCH / asyncio.run(write()), "users/s")
 
 
-def _profile(number: int, round_: int) -> Profile:
-    profile = Profile(user_id=f"user-{number}", partition=0)
-    for n in range(20):
-        profile.record(f"item-{n}", b'"item-%d"' % n, b'"view"', 1.7e9)
-    profile.at[0] = round_ * BATCH + number
-    profile.recommendations, profile.neighbors = b'{"items":[' + b" " * 1500 + b"]}", b"[]"
-    return profile
+def _write(number: int, round_: int) -> Write:
+    profile = Profile(user_id=f"user-{number}", partition=0, at={0: round_ * BATCH + number}, events=20)
+    history = b"[" + b",".join([b'{"item_id":"item-%d","type":"view","at":1700000000.0}' % n for n in range(20)]) + b"]"
+    return profile.write(0, history, b"[]", b'{"items":[' + b" " * 1500 + b"]}")

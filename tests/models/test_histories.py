@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from streams.models.histories import Histories, _half
+from streams.models.histories import NAMES, Histories
 from tests.models import worlds
 from tests.models.worlds import World
 
@@ -58,62 +57,31 @@ def test_a_query_is_not_changed_by_later_events() -> None:
 
 def test_loading_equals_pushing_from_the_oldest_on() -> None:
     loaded, pushed = Histories(slots=2, length=3), Histories(slots=2, length=3)
-    loaded.load(1, [4, 3, 2, 1], [0.5, 1, 2, 3], [40, 30, 20, 10], [1, 0, 0, 1])
-    pushed.push([1] * 4, [1, 2, 3, 4], [3, 2, 1, 0.5], [10, 20, 30, 40], [1, 0, 0, 1])
-    for name in ("items", "weights", "times", "blocked", "count"):
+    loaded.load(1, [4, 3, 2, 1], [0.5, 1, 2, 3], [40, 30, 20, 10], [1, 0, 0, 1], [8, 7, 6, 5], [44, 33, 22, 11])
+    pushed.push([1] * 4, [1, 2, 3, 4], [3, 2, 1, 0.5], [10, 20, 30, 40], [1, 0, 0, 1], [5, 6, 7, 8], [11, 22, 33, 44])
+    for name in (*NAMES, "count"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(pushed, name))
 
 
 def test_loading_and_clearing_leave_nothing_of_the_user_before() -> None:
-    histories = Histories(slots=2, length=3, keep=2, features=1)
+    histories = Histories(slots=2, length=3)
     for forget in (lambda: histories.clear(0), lambda: histories.load(0, [], [], [])):
         histories.push([0, 0], [1, 2], [1, 1], [1, 2])
-        histories.keep_candidates([0], [0, 2], [8, 9], [[1.0], [0.5]])
         forget()
         assert histories.count[0] == 0
         assert histories.items[0].tolist() == [-1, -1, -1]
-        assert histories.kept_items[0].tolist() == [-1, -1]
-        assert histories.kept_features[0].tolist() == [[0], [0]]
-
-
-def test_candidates_are_kept_best_first_cut_and_padded() -> None:
-    histories = Histories(slots=8, keep=3, features=2)
-    features = np.arange(12, dtype=np.float32).reshape(6, 2) / 8
-    histories.keep_candidates([5, 2, 3], [0, 4, 4, 6], [10, 11, 12, 13, 14, 15], features)
-    assert histories.kept_items[[5, 2, 3]].tolist() == [[10, 11, 12], [-1, -1, -1], [14, 15, -1]]
-    np.testing.assert_array_equal(histories.kept_features[5], features[:3])
-    np.testing.assert_array_equal(histories.kept_features[3], [*features[4:], [0, 0]])
-    histories.keep_candidates([5], [0, 1], [99], features[5:])
-    assert histories.kept_items[5].tolist() == [99, -1, -1]
-    np.testing.assert_array_equal(histories.kept_features[5], [features[5], [0, 0], [0, 0]])
-
-
-@given(arrays.arrays(np.float32, 50, elements=st.floats(width=32)))
-def test_features_are_rounded_as_numpy_rounds_them(values: np.ndarray) -> None:
-    histories = Histories(slots=1, keep=50, features=1)
-    histories.keep_candidates([0], [0, 50], np.zeros(50), values[:, None])
-    with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(histories.kept_features[0, :, 0], values.astype(np.float16))
-
-
-def test_every_float16_comes_back_and_halfway_values_go_to_even() -> None:
-    every = np.arange(0x7C00, dtype=np.uint16).view(np.float16)
-    halfway = (every[:-1].astype(np.float32) + every[1:].astype(np.float32)) / 2
-    for values in (every.astype(np.float32), halfway):
-        found = np.array([_half(value) for value in values], np.uint16)
-        np.testing.assert_array_equal(found, values.astype(np.float16).view(np.uint16))
 
 
 def test_memory_grows_by_doubling_up_to_the_slots_and_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.models.histories.MAPPED_SLOTS", 256)
-    histories = Histories(slots=700, length=2, keep=1, features=1)
+    monkeypatch.setattr("streams.models.slots.MAPPED_SLOTS", 256)
+    histories = Histories(slots=700, length=2)
     sizes = [len(histories.count)]
     for slot in (255, 256, 512, 699):
         histories.push([slot], [slot], [1], [1])
         sizes.append(len(histories.count))
     assert sizes == [256, 256, 512, 700, 700]
     assert histories.items[[255, 256, 512, 699], 0].tolist() == [255, 256, 512, 699]
-    assert (histories.kept_items[:700] == -1).all()
+    assert (histories.items[:, 1] == -1).all()
 
 
 @pytest.mark.parametrize("slot", [-1, 4])
@@ -135,5 +103,3 @@ def test_columns_that_do_not_fit_together_are_refused() -> None:
         histories.push([0], [0], [1, 1], [1])
     with pytest.raises(ValueError, match="2 slots for 1 events"):
         histories.push([0, 1], [0], [1], [1])
-    with pytest.raises(ValueError, match="starts"):
-        histories.keep_candidates([0], [0, 3], [1, 2], np.zeros((2, 20)))

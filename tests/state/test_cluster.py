@@ -52,11 +52,11 @@ async def test_commit_fences_and_advances_key_by_key(cluster: tuple[str, RedisCl
     url, client = cluster
     assert is_cluster(client)
     store = Store(client, Keys())
-    newest = [profile(user_id, 5).write(0) for user_id in HOSTILE]
+    newest = [profile(user_id, 5).write(0, b"[]", b"[]", b"") for user_id in HOSTILE]
     assert await store.commit({0: newest}, {0: Applied(None, 6)}) == {0: None}
-    older = [profile(user_id, 4).write(0) for user_id in HOSTILE]
+    older = [profile(user_id, 4).write(0, b"[]", b"[]", b"") for user_id in HOSTILE]
     assert await store.commit({0: older}, {0: Applied(5, 5)}) == {0: 6}
-    assert [found and found.at for found in await store.load(HOSTILE)] == [{0: 5}] * len(HOSTILE)
+    assert [found and found.profile.at for found in await store.load(HOSTILE)] == [{0: 5}] * len(HOSTILE)
     assert await store.applied() == {0: 6}
     with Reader(url, cluster=True) as reader:
         assert reader.user(HOSTILE[0]) is not None

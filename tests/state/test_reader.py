@@ -47,14 +47,14 @@ def reader(redis_server: RedisServer, keys: Keys) -> Iterator[Reader]:
 
 @pytest.fixture
 async def users(redis: Redis, keys: Keys) -> list[str]:
-    profiles = []
+    writes = []
     for n, user_id in enumerate(HOSTILE):
-        one = Profile(user_id, 0, {0: n}, updated_at=2.0, segment=n, recommendations=message(user_id))
-        one.record(user_id, None, b'"view"', 1.0)
+        one = Profile(user_id, 0, {0: n}, events=1, updated_at=2.0, segment=n)
         one.interest(["brand:acme"], 1.0, 1.0)
-        one.neighbors = msgspec.json.encode([{"user_id": user_id, "similarity": 0.5}])
-        profiles.append(one)
-    await Store(redis, keys).commit({0: [one.write(0) for one in profiles]}, {0: Applied(None, len(profiles))})
+        history = msgspec.json.encode([{"item_id": user_id, "type": "view", "at": 1.0}])
+        neighbors = msgspec.json.encode([{"user_id": user_id, "similarity": 0.5}])
+        writes.append(one.write(0, history, neighbors, message(user_id)))
+    await Store(redis, keys).commit({0: writes}, {0: Applied(None, len(writes))})
     return HOSTILE
 
 

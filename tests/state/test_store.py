@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from state.connection import connect
 from state.keys import PART_TTL, USER_TTL, Keys
-from state.profiles import Profile, Write
+from state.profiles import Entry, Profile, Write
 from state.store import Applied, Store
 from tests.state.strategies import HOSTILE, ids
 from tests.waiting import wait_until
@@ -24,19 +25,23 @@ if TYPE_CHECKING:
 
     from streams.embedded import RedisServer
 
+NEIGHBORS = b'[{"user_id":"x","similarity":0.5}]'
+
 # Each example flushes, so the function-scoped client is as good as new.
 PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def profile(user_id: str, at: int, *, partition: int = 0, events: int | None = None) -> Profile:
-    made = Profile(user_id, partition, {partition: at}, updated_at=float(at), recommendations=b"{}")
-    made.record(user_id, None, b'"view"', float(at))
-    made.events = at if events is None else events
-    return made
+    return Profile(user_id, partition, {partition: at}, events=at if events is None else events, updated_at=float(at))
 
 
 def write(user_id: str, at: int, *, partition: int = 0) -> Write:
-    return profile(user_id, at, partition=partition).write(partition)
+    return written(profile(user_id, at, partition=partition))
+
+
+def written(one: Profile) -> Write:
+    history = msgspec.json.encode([Entry(one.user_id, "view", one.updated_at)])
+    return one.write(one.partition, history, NEIGHBORS, b"{}")
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def store(redis: Redis, keys: Keys) -> Store:
 
 
 async def offsets(store: Store, user_ids: list[str]) -> list[int | None]:
-    return [found.at[0] if found else None for found in await store.load(user_ids)]
+    return [found.profile.at[0] if found else None for found in await store.load(user_ids)]
 
 
 async def test_a_profile_comes_back_as_it_went_in(store: Store) -> None:
@@ -53,14 +58,13 @@ async def test_a_profile_comes_back_as_it_went_in(store: Store) -> None:
     for n, one in enumerate(sent):
         one.segment = n if n % 2 else None
         one.interest([*HOSTILE], 1.25, 1.7e9)
-        one.neighbors = b'[{"user_id":"x","similarity":0.5}]'
         one.at |= {7: n, 9: 0}
-    await store.commit({0: [one.write(0) for one in sent]}, {})
+    await store.commit({0: [written(one) for one in sent]}, {})
     found = await store.load(HOSTILE)
     for one, loaded in zip(sent, found, strict=True):
         assert loaded is not None
-        loaded.partition = 0
-        assert loaded == one
+        loaded.profile.partition = 0
+        assert loaded == (one, [Entry(one.user_id, "view", one.updated_at)], NEIGHBORS, b"{}")
 
 
 @PROPERTY
@@ -92,9 +96,9 @@ async def test_no_interleaving_of_two_writers_loses_the_newest_state(
         newest |= {user_id: max(newest[user_id], at) for user_id in chosen}
         end = max(end, at + 1)
     for user_id, found in zip(newest, await writers["a"].load(list(newest)), strict=True):
-        stored = -1 if found is None else found.at[0]
+        stored = -1 if found is None else found.profile.at[0]
         assert stored == newest[user_id]
-        assert found is None or (found.events, found.updated_at) == (stored, stored)
+        assert found is None or (found.profile.events, found.profile.updated_at) == (stored, stored)
     assert (await writers["b"].applied()).get(0, -1) == end
 
 
@@ -103,27 +107,27 @@ async def test_partitions_fence_each_other_not_at_all(store: Store) -> None:
     await store.commit({1: [write("u", 2, partition=1)]}, {})
     (found,) = await store.load(["u"])
     assert found is not None
-    assert found.at == {0: 9, 1: 2}
-    assert found.updated_at == 2.0
+    assert found.profile.at == {0: 9, 1: 2}
+    assert found.profile.updated_at == 2.0
 
 
 async def test_offsets_of_other_partitions_only_ever_rise(store: Store) -> None:
     for at, other in ((1, 9), (2, 5)):
         one = profile("u", at)
         one.at[4] = other
-        await store.commit({0: [one.write(0)]}, {})
+        await store.commit({0: [written(one)]}, {})
     (found,) = await store.load(["u"])
     assert found is not None
-    assert found.at == {0: 2, 4: 9}
+    assert found.profile.at == {0: 2, 4: 9}
 
 
 async def test_a_segment_can_be_taken_back(store: Store, redis: Redis, keys: Keys) -> None:
     one = profile("u", 1)
     one.segment = 3
-    await store.commit({0: [one.write(0)]}, {})
+    await store.commit({0: [written(one)]}, {})
     assert await redis.hget(keys.user("u"), "segment") == b"3"
     one.segment, one.at[0] = None, 2
-    await store.commit({0: [one.write(0)]}, {})
+    await store.commit({0: [written(one)]}, {})
     assert await redis.hget(keys.user("u"), "segment") is None
 
 
