@@ -16,6 +16,7 @@ from state.store import Store
 from streams.decode import Batch
 from streams.ends import end_of
 from streams.failures import is_transient, persist
+from streams.fetching import IDLE_MS, Fetching, Messages
 from streams.follower import Follower
 from streams.metrics import Metrics
 from streams.pipeline import Answer, Pipeline
@@ -27,16 +28,12 @@ __all__ = ["Intake"]
 
 log = logging.getLogger(__name__)
 
-Messages = Sequence[ConsumerRecord[bytes, bytes]]
-
-# With nothing to read, the loop looks this often whether it should stop, resume or go back.
-_IDLE_MS = 200
 # A worker that waits for Redis must not lose its partitions to one that would wait just the same.
 _MAX_POLL_MS = 3_600_000
 # How long the end of the worker waits for a batch that a server keeps from being finished.
 _GRACE_SECONDS = 3.0
-# A round trip to a broker nearby: how long a busy worker waits for what arrived while it was busy.
-_TOP_UP_MS = 10
+# A batch of so few is published before the next is looked at, which would keep the loop from it for longer than it takes.
+_AWAITED = 100
 # A batch never gets smaller than this, or the cost of a round trip would keep it small.
 _FEWEST = 64
 
@@ -68,14 +65,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             session_timeout_ms=settings.intake.session_timeout_ms,
             heartbeat_interval_ms=settings.intake.session_timeout_ms // 5,
             max_poll_interval_ms=_MAX_POLL_MS,
-            fetch_max_wait_ms=_IDLE_MS,
+            fetch_max_wait_ms=IDLE_MS,
         )
         self._positions = Positions(self._topic, pipeline.teacher)
         self._resume: set[int] = set()
         self._rewind = False
         self._epoch = 0
         self._size = _FEWEST
-        self._took = 0.0
+        self._fetching = Fetching(self._consumer)
         self._in_hand = asyncio.Lock()
         self._finishing: asyncio.Task[None] | None = None
         self._stopping = False
@@ -106,6 +103,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             async with asyncio.timeout(_GRACE_SECONDS), self._in_hand:
                 if self._finishing is not None:
                     await asyncio.gather(asyncio.shield(self._finishing), return_exceptions=True)
+        await self._fetching.stop()
         await self._consumer.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -165,8 +163,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             async with self._in_hand:
                 await self._settle()
                 await self._resume_partitions(sorted(self._resume))
-        epoch = self._epoch
-        fetched = await self._fetch()
+        epoch, fetched = await self._fetching.take(self._size, self._epoch)
         if not fetched:
             async with self._in_hand:
                 await self._settle()
@@ -177,20 +174,6 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                     self._put_back()
                     return
                 await self._carry(batch)
-
-    async def _fetch(self) -> dict[int, Messages]:
-        """Take what has arrived, and after a batch that took its time also what the broker has got meanwhile.
-
-        The consumer asks the broker again only when its buffer is taken: what came since then would wait for another batch.
-        """
-        first = await self._consumer.getmany(timeout_ms=_IDLE_MS, max_records=self._size)
-        fetched: dict[int, Messages] = {place.partition: messages for place, messages in first.items()}
-        room = self._size - sum(map(len, fetched.values()))
-        if fetched and room > 0 and self._took > _TOP_UP_MS / 1000:
-            more = await self._consumer.getmany(timeout_ms=_TOP_UP_MS, max_records=room)
-            for place, messages in more.items():
-                fetched[place.partition] = [*fetched.get(place.partition, ()), *messages]
-        return fetched
 
     def _put_back(self) -> None:
         """Return what was fetched before a rebalance: it is read again from the positions."""
@@ -216,12 +199,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         batch = Batch(messages, self._positions.begins(messages))
         answer = await self._pipeline.prepare(batch, self.partitions)
         self._positions.read(answer.ends)
+        self._fetching.ahead(self._size, self._epoch)
         await self._settle()
-        self._finishing = asyncio.create_task(self._finish(answer))
         count = sum(map(len, messages.values()))
+        if count <= _AWAITED:
+            await self._publish(answer)
+            self._finishing = asyncio.create_task(self._write(answer))
+        else:
+            self._finishing = asyncio.create_task(self._finish(answer))
         self._metrics.batch_events.observe(count)
-        self._took = time.monotonic() - began
-        self._adapt(count, self._took)
+        self._adapt(count, time.monotonic() - began)
 
     def _adapt(self, count: int, seconds: float) -> None:
         """Let a batch take about ``batch_ms``: small when there is little to do, thousands when the worker is behind."""
@@ -236,10 +223,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             await finishing
 
     async def _finish(self, answer: Answer) -> None:
-        """Rule 5: publish and await the acknowledgements, then write Redis, then commit to Kafka for the lag tools."""
+        """Rule 5: publish and await the acknowledgements, then write Redis."""
+        await self._publish(answer)
+        await self._write(answer)
+
+    async def _publish(self, answer: Answer) -> None:
         with self._metrics.stage("publish"):
             await self._publisher.publish(answer)
         self._count(answer)
+
+    async def _write(self, answer: Answer) -> None:
+        """Write Redis, then commit to Kafka for the lag tools."""
         with self._metrics.stage("commit"):
             goals = self._positions.goals(answer.ends)
             self._positions.committed(goals, await self._store.commit(answer.writes, goals))
