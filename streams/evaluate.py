@@ -128,7 +128,7 @@ class Evaluation:
     def _count(self, ranked: Ranked, target: int) -> None:
         self.blend.add(_rank(ranked.items[0, :], target))
         row = np.flatnonzero(ranked.candidates == target) if target >= 0 else np.zeros(0, np.int64)
-        shares = ranked.features[row[0], len(SOURCES) :] if len(row) else np.zeros(len(SOURCES), np.float32)
+        shares = ranked.features[row[0], len(SOURCES) : 2 * len(SOURCES)] if len(row) else np.zeros(len(SOURCES), np.float32)
         for tally, share in zip(self.sources, shares, strict=True):
             rank = round(1.0 / float(share)) if share > 0 else 0
             tally.add(rank if rank <= DEPTH else 0)

@@ -60,4 +60,5 @@ def _blend(lesson: Lesson, scored: Scored, partition: int) -> None:
     if len(mine):
         delta = scored.models.blend.summed(judged.gradients[mine], judged.segments[mine])
         lesson.blend_segments, lesson.blend_events, lesson.gradient = delta.segment, delta.events, delta.gradient
+        lesson.hidden = delta.hidden.astype(np.float32)
         lesson.hits = judged.hits[mine].sum(axis=0)

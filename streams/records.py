@@ -115,7 +115,7 @@ def _read(body: bytes, types: Sequence[str]) -> Iterator[NDArray[Any]]:
 
 
 _LESSON_SCALARS = struct.Struct("<QQ")
-_LESSON = "u1 u4 i2 u1 u4 u4 u4 f4 f8 i2 f8 2f8 f8 2f4 i2 i8 2f8 i8 2i8".split()  # noqa: SIM905 - one glance shows the format
+_LESSON = "u1 u4 i2 u1 u4 u4 u4 f4 f8 i2 f8 2f8 f8 2f4 i2 i8 2f8 2f4 i8 2i8".split()  # noqa: SIM905 - one glance shows the format
 
 
 def encode_lesson(lesson: Lesson) -> bytes:
@@ -137,6 +137,7 @@ def encode_lesson(lesson: Lesson) -> bytes:
             lesson.blend_segments,
             lesson.blend_events,
             lesson.gradient,
+            lesson.hidden,
             lesson.hits,
             lesson.origins,
         )
@@ -160,6 +161,7 @@ def decode_lesson(body: bytes) -> Lesson:
         blend_segments,
         blend_events,
         gradient,
+        hidden,
         hits,
         origins,
     ) = rest
@@ -181,6 +183,7 @@ def decode_lesson(body: bytes) -> Lesson:
         blend_segments=blend_segments,
         blend_events=blend_events,
         gradient=gradient,
+        hidden=hidden,
         hits=hits,
         origins=origins,
     )

@@ -96,8 +96,8 @@ class Scorer:
         self, profiles: Sequence[Profile], query: Query, vectors: NDArray[np.float32], segments: NDArray[np.int16]
     ) -> Ranked:
         """Rank items for the users of a query, and keep the candidates for the blend to learn from."""
-        ranked = self.recommender.recommend(self._models, query, vectors, segments, self._models.blend.weights_for(segments))
-        self._kept.keep(_slots(profiles), ranked.starts, ranked.candidates, ranked.features)
+        ranked = self.recommender.recommend(self._models, query, vectors, segments, self._models.blend.net(segments))
+        self._kept.keep(_slots(profiles), ranked.starts, ranked.candidates, ranked.features, ranked.context)
         return ranked
 
     def _judge(self, observed: Observed, indexes: NDArray[np.int32]) -> Judged:
@@ -112,9 +112,9 @@ class Scorer:
         # Only a list that held the item has anything to say; the others need not be copied.
         table = table[self._kept.hold(table[:, 1], indexes[table[:, 2]])]
         slots, targets, segments = table[:, 1], indexes[table[:, 2]], table[:, 3].astype(np.int16)
-        kept, features = self._kept.items[slots], self._kept.features[slots].astype(np.float32)
+        kept, features = self._kept.items[slots], self._kept.read(slots)
         blend = self._models.blend
-        gradients = blend.each(kept, features, targets, segments)
+        gradients = blend.each(kept, features, targets, segments, self._kept.contexts[slots])
         return Judged(judged, table[:, 0], segments, gradients, blend.hits(kept, features, targets))
 
     def _push(self, observed: Observed) -> None:

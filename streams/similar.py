@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.models.hidden import Net
 from streams.models.models import Models
 from streams.models.query import Query
 from streams.models.recommend import Recommender
@@ -41,7 +42,7 @@ class Similar:
         )
         nobody = np.full(n, -1, np.int16)
         vectors = models.catalog.interest(query)
-        ranked = self._recommender.recommend(models, query, vectors, nobody, np.repeat(self._weights, n, axis=0))
+        ranked = self._recommender.recommend(models, query, vectors, nobody, Net.plain(np.repeat(self._weights, n, axis=0)))
         names = [name.decode() for name in models.items.names(items)]
         return [
             (

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.encode import items_json, neighbors_json
+from streams.models.hidden import CONTEXT
 from streams.models.ids import Ids, pack
 from streams.models.query import Ranked
 from streams.models.sources import FEATURES, SOURCES
@@ -61,6 +62,7 @@ def ranked_of(n: int, size: int, names: int, seed: int, values: list[float]) -> 
         because=padded((n, size, 3, 2), names, np.int32),
         neighbors=padded((n, size), names, np.int32),
         similarity=chance.choice(picked, (n, size)),
+        context=np.zeros((n, CONTEXT), np.float32),
         starts=np.zeros(n + 1, np.int64),
         candidates=np.zeros(0, np.int32),
         features=np.zeros((0, FEATURES), np.float32),

@@ -56,7 +56,8 @@ def lessons(draw):
         "sample": (np.float32, (draw(sizes), dimensions)),
         "blend_segments": (np.int16, blended),
         "blend_events": (np.int64, blended),
-        "gradient": (np.float64, (blended, FEATURES)),
+        "gradient": (np.float64, (blended, 2 * FEATURES)),
+        "hidden": (np.float32, (min(blended, 1), 7)),
         "hits": (np.int64, len(SOURCES) + 1),
         "origins": (np.int64, (draw(sizes), 2)),
     }

@@ -11,6 +11,7 @@ from streams.models.candidates import Candidates, blend, choose, unite
 from streams.models.compile import lean
 from streams.models.content import look_alike
 from streams.models.covisits import count_covisits
+from streams.models.hidden import Net, activate, context_of
 from streams.models.lists import COMMON, put
 from streams.models.neighbors import EUCLIDEAN, PEARSON, Crowd, disperse, gather, nearest, weigh
 from streams.models.paths import Decays, walk
@@ -36,7 +37,7 @@ class Question(NamedTuple):
     weights: NDArray[np.float32]
     blocked: NDArray[np.uint8]
     vectors: NDArray[np.float32]
-    blend: NDArray[np.float32]
+    net: Net
     population: int
 
 
@@ -62,6 +63,7 @@ class Scratch(NamedTuple):
     crowd: Crowd
     candidates: Candidates
     evidence: Evidence
+    bias: NDArray[np.float32]
     tokens: NDArray[np.int32]
     found: NDArray[np.int32]
 
@@ -77,16 +79,18 @@ class Answer(NamedTuple):
     because: NDArray[np.int32]
     neighbors: NDArray[np.int32]
     similarity: NDArray[np.float32]
+    context: NDArray[np.float32]
     starts: NDArray[np.int64]
     candidates: NDArray[np.int32]
     features: NDArray[np.float32]
 
 
 @lean
-def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any) -> None:
-    """Let every source that depends on the user score its items into the pool."""
+def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scratch: Any, context: Any) -> None:
+    """Let every source that depends on the user score its items into the pool, and tell the blend about the user."""
     pool, recent, crowd, me = scratch.pool, scratch.recent, scratch.crowd, np.int64(question.users[user])
-    read_history(question, user, options.repeat_half_life, recent, pool)
+    entries, distinct, gap = read_history(question, user, options.repeat_half_life, recent, pool)
+    context_of(question.net, entries, distinct, gap, context, scratch.bias)
     count_covisits(rings, me, recent, options.query_half_life, options.covisit, options.near, pool)
     square = weigh(rings, recent, question.population, options.query_half_life, crowd)
     gather(rings, me, recent, options.measure in (PEARSON, EUCLIDEAN), crowd)
@@ -96,7 +100,7 @@ def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scrat
 
 
 @lean
-def _list(user: int, weights: Any, pool: Any, candidates: Any, answer: Any) -> None:
+def _list(user: int, net: Any, bias: Any, pool: Any, candidates: Any, answer: Any) -> None:
     """Write the best candidates with their sources."""
     members = candidates.size[0]
     answer.counts[user] = min(members, answer.items.shape[1])
@@ -105,7 +109,8 @@ def _list(user: int, weights: Any, pool: Any, candidates: Any, answer: Any) -> N
         item = index_of(joined)
         answer.items[user, rank], answer.scores[user, rank] = item, score_of(joined)
         features = candidates.features[candidates.member[pool.slots[item]]]
-        share_out(weights, features, answer.source[user, rank], answer.share[user, rank])
+        activate(net, bias, features, candidates.layer)
+        share_out(net, net.linear[user], features, candidates.layer, answer.source[user, rank], answer.share[user, rank])
 
 
 @lean
@@ -160,16 +165,16 @@ def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any
     """Answer every user, leaving the scratch as empty as it was."""
     pool, candidates = scratch.pool, scratch.candidates
     for user in range(question.users.shape[0]):
-        _ask(question, user, rings, shelves, options, scratch)
+        _ask(question, user, rings, shelves, options, scratch, answer.context[user])
         candidates.sizes[:] = 0
         for row in range(COMMON_LISTS):
             put(lists, row, shelves.available, pool, candidates)
         if lists.segment[user] >= 0:
             put(lists, lists.segment[user], shelves.available, pool, candidates)
         choose(rings, question.population, options.dampings, shelves.available, pool, candidates)
-        unite(pool, options.judged, candidates)
-        blend(question.blend[user], pool, candidates)
-        _list(user, question.blend[user], pool, candidates, answer)
+        unite(rings, pool, options.judged, candidates)
+        blend(question.net, user, scratch.bias, pool, candidates)
+        _list(user, question.net, scratch.bias, pool, candidates, answer)
         _explain(question, user, rings, shelves, options, scratch, answer)
         _keep(user, options, pool, candidates, answer)
         _near(user, scratch.crowd, answer)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from streams.models.compile import column, kernel
 from streams.models.decay import weight
-from streams.models.sources import FEATURES, SOURCES
+from streams.models.gradient import gradients
+from streams.models.hidden import CONTEXT, Hidden, Net
+from streams.models.sources import FEATURES, SOURCES, TRAITS
 
 __all__ = ["Blend", "BlendDelta"]
 
@@ -30,8 +32,16 @@ _PRIOR = {
     "new": (0.1, 0.1),
 }
 
+_S = len(SOURCES)
+
 # Squared gradient that stands at the start, about what 50 events bring: the first steps are then steps, not jumps.
 _START = 1.0
+
+# The guard looks back over so many judged lists (half-life), gains so much for each while the blend is behind its best
+# source, and forgets by half in so many when it is not. At its most a source rules whatever the blend has learned.
+_WATCHED, _GAIN, _EASED, _MOST = 2000.0, 0.01, 500.0, 20.0
+
+_BOTTOMLESS = np.full(FEATURES, -math.inf)
 
 # A batch's gradients are all taken at the weights before it: thousands that agree must not carry them past the optimum.
 _LONGEST = 0.3
@@ -41,13 +51,14 @@ _LONGEST = 0.3
 class BlendDelta:
     """What events taught, by the segment of their user.
 
-    ``segment`` int16[g] (-1 none); ``events`` int64[g]; ``gradient`` float64[g, 2 F]: sums of the events' gradients,
-    then sums of their squares.
+    ``segment`` int16[g] (-1 none); ``events`` int64[g]; ``gradient`` float64[g, 2 F]: sums of the events' gradients by the
+    linear weights, then sums of their squares; ``hidden`` float64[h, N]: rows as ``Hidden.summed`` gives them.
     """
 
     segment: NDArray[np.int16]
     events: NDArray[np.int64]
     gradient: NDArray[np.float64]
+    hidden: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __add__(self, other: BlendDelta) -> BlendDelta:
         """Say what both say."""
@@ -55,48 +66,18 @@ class BlendDelta:
             np.concatenate([self.segment, other.segment]),
             np.concatenate([self.events, other.events]),
             np.concatenate([self.gradient, other.gradient]),
+            [*self.hidden, *other.hidden],
         )
 
 
-def _by_segment(segments: NDArray[np.int16], events: NDArray[np.int64], gradients: NDArray[np.float64]) -> BlendDelta:
+def _by_segment(
+    segments: NDArray[np.int16], events: NDArray[np.int64], gradients: NDArray[np.float64], hidden: Sequence[NDArray[np.float64]]
+) -> BlendDelta:
     found, places = np.unique(segments, return_inverse=True)
     counts, sums = np.zeros(len(found), np.int64), np.zeros((len(found), gradients.shape[1]))
     np.add.at(counts, places, events)
     np.add.at(sums, places, gradients)
-    return BlendDelta(found.astype(np.int16), counts, sums)
-
-
-@kernel
-def _gradients(
-    kept: NDArray[np.int32],
-    features: NDArray[np.float32],
-    targets: NDArray[np.int32],
-    weights: NDArray[np.float64],
-    found: NDArray[np.float64],
-) -> None:
-    """Write each event's gradient of -log softmax(weights . features)[target], and 1; 0 where it is no candidate."""
-    score, width = np.empty(kept.shape[1]), features.shape[2]
-    for n in range(kept.shape[0]):
-        right, size, highest = -1, 0, -np.inf
-        while size < kept.shape[1] and kept[n, size] >= 0:
-            if kept[n, size] == targets[n]:
-                right = size
-            score[size] = 0.0
-            for f in range(width):
-                score[size] += weights[n, f] * features[n, size, f]
-            highest = max(highest, score[size])
-            size += 1
-        if right < 0 or targets[n] < 0:
-            continue
-        total = 0.0
-        for c in range(size):
-            score[c] = math.exp(score[c] - highest)
-            total += score[c]
-        for c in range(size):
-            chance = score[c] / total - (1.0 if c == right else 0.0)
-            for f in range(width):
-                found[n, f] += chance * features[n, c, f]
-        found[n, width] = 1.0
+    return BlendDelta(found.astype(np.int16), counts, sums, np.array([sum(hidden)]) if hidden else np.zeros((0, 0)))
 
 
 @kernel
@@ -105,24 +86,28 @@ def _step(
     squares: NDArray[np.float64],
     keep: float,
     rate: float,
-    floor: float,
+    floor: NDArray[np.float64],
     weights: NDArray[np.float64],
     seen: NDArray[np.float64],
 ) -> None:
-    """Step by Adagrad down a summed gradient, to no weight below the floor."""
+    """Step by Adagrad down a summed gradient, to no weight below its floor."""
     for f in range(weights.shape[0]):
         seen[f] = keep * seen[f] + squares[f]
         step = rate * sums[f] / math.sqrt(_START + seen[f])
-        weights[f] = max(weights[f] - min(max(step, -_LONGEST), _LONGEST), floor)
+        weights[f] = max(weights[f] - min(max(step, -_LONGEST), _LONGEST), floor[f])
 
 
 class Blend:
     """Weights of the sources' features, learned online by a listwise loss.
 
-    A candidate's score is the weighted sum of its features: per source the root of its relative score and 1 / rank. The
+    A candidate's score is the weighted sum of its features (per source the root of its relative score and 1 / rank, then
+    the traits), and what a small hidden layer makes of them together with what is known of the user and the moment. The
     loss is the cross-entropy of the softmax over the candidates of the list that was published with what the user did
     next (ListNet's top-one loss). Steps are Adagrad's. A segment has offsets of its own, which count n / (n + shrink)
     after n events.
+
+    A guard watches the hits: while a source has had more of late than the blend, that source's weights rise, until its word is
+    law if need be. So a blend that was led astray falls back on its best source, and learns on from there.
 
     Adagrad's accumulators take the squares event by event, not the square of a batch's sum: the square of a sum grows
     by n² where the events of a batch agree and by n where they do not, so learning would depend on how events fall into
@@ -131,27 +116,31 @@ class Blend:
 
     Parameters
     ----------
-    features : int
-        F.
     segments : int
         Segments that can have offsets; users of others have the global weights.
     rate : float
         Step of a feature whose gradient always points the same way, over the root of the events so far.
     floor : float
-        No weight is below it: a source that was of no use stays visible, and can come back.
+        No weight of a source is below it: one that was of no use stays visible, and can come back.
     shrink : float
         Events after which a segment's offsets count half.
     memory : float
         Events after which a squared gradient counts half, so that the blend never stops learning.
+    seed : int
+        Of the hidden layer.
 
     Attributes
     ----------
     weights : float64[F]
-        Global.
+        Global, linear.
+    hidden : Hidden
+        The hidden layer.
     offsets : float64[segments, F]
         Of each segment, from the global weights.
     events : int64[segments]
         Taught per segment.
+    guard : float64[S]
+        What the guard adds to both weights of a source.
 
     References
     ----------
@@ -170,50 +159,57 @@ class Blend:
 
     def __init__(
         self,
-        features: int = FEATURES,
         segments: int = 64,
         *,
         rate: float = 0.2,
         floor: float = 0.01,
         shrink: float = 200.0,
         memory: float = 1e6,
+        seed: int = 0,
     ) -> None:
-        if features < 2 or features % 2 or segments < 0 or floor < 0 or not (rate > 0 and shrink > 0 and memory > 0):
-            raise ValueError(f"out of range: {features=}, {segments=}, {rate=}, {floor=}, {shrink=}, {memory=}")
-        self.rate, self.floor, self.shrink, self.memory = rate, floor, shrink, memory
-        self.weights = np.ones(features)
-        if features == FEATURES:
-            self.weights[:] = np.array([_PRIOR[name] for name in SOURCES]).T.ravel()
-        self.weights = np.maximum(self.weights, floor)
-        self.offsets = np.zeros((segments, features))
+        if segments < 0 or floor < 0 or not (rate > 0 and shrink > 0 and memory > 0):
+            raise ValueError(f"out of range: {segments=}, {rate=}, {floor=}, {shrink=}, {memory=}")
+        self.rate, self.shrink, self.memory = rate, shrink, memory
+        self.floor = np.array([floor] * 2 * _S + [-math.inf] * len(TRAITS))
+        believed = np.array([_PRIOR[name] for name in SOURCES]).T.ravel()
+        self.weights = np.maximum(np.concatenate([believed, np.zeros(len(TRAITS))]), self.floor)
+        self.hidden = Hidden(FEATURES, rate / 2, seed)
+        self.offsets = np.zeros((segments, FEATURES))
         self.events = np.zeros(segments, np.int64)
-        self._seen = np.zeros(features)
-        self._seen_by_segment = np.zeros((segments, features))
+        self.guard, self.recent = np.zeros(_S), np.zeros(_S + 1)
+        self._seen = np.zeros(FEATURES)
+        self._seen_by_segment = np.zeros((segments, FEATURES))
 
     def weights_for(self, segments: ArrayLike) -> NDArray[np.float32]:
-        """Give the weights for users of these segments (-1: none), float32[n, F], none below the floor."""
+        """Give the linear weights for users of these segments (-1: none), float32[n, F], none below the floor."""
         return self._weights(column(segments, np.int16)).astype(np.float32)
+
+    def net(self, segments: ArrayLike) -> Net:
+        """Give all that scores candidates for users of these segments."""
+        return self.hidden.net(self.weights_for(segments))
 
     def named_weights(self) -> dict[str, float]:
         """Give each source's share of the global weights: of the score's and the rank's together."""
-        both = self.weights.reshape(2, -1).sum(axis=0)
+        both = self.weights[: 2 * _S].reshape(2, _S).sum(axis=0)
         return dict(zip(SOURCES, (both / both.sum()).tolist(), strict=True))
 
-    def gradients(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike) -> BlendDelta:
+    def gradients(
+        self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike, contexts: ArrayLike
+    ) -> BlendDelta:
         """Say what n events teach at the present weights, summed by segment; arguments as of ``each``. Changes nothing."""
-        return self.summed(self.each(kept_items, kept_features, targets, segments), segments)
+        return self.summed(self.each(kept_items, kept_features, targets, segments, contexts), segments)
 
     def summed(self, rows: NDArray[np.float64], segments: ArrayLike) -> BlendDelta:
         """Sum the rows that ``each`` gave for events of these segments."""
-        width = len(self.weights)
-        taught, each = rows[:, width] > 0, rows[:, :width]
-        sums = np.concatenate([each, each * each], axis=1)[taught]
-        return _by_segment(column(segments, np.int16)[taught], np.ones(len(sums), np.int64), sums)
+        rows, of = rows[rows[:, -1] > 0, :-1], column(segments, np.int16)[rows[:, -1] > 0]
+        linear = rows[:, :FEATURES]
+        hidden = [self.hidden.summed(rows[:, FEATURES:])] if len(rows) else []
+        return _by_segment(of, np.ones(len(rows), np.int64), np.concatenate([linear, linear * linear], axis=1), hidden)
 
     def each(
-        self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike
+        self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike, contexts: ArrayLike
     ) -> NDArray[np.float64]:
-        """Give each event's gradient at the present weights and whether it teaches at all (1 or 0): float64[n, F + 1].
+        """Give each event's gradient at the present weights and whether it teaches at all (1 or 0): float64[n, F + hidden + 1].
 
         Parameters
         ----------
@@ -225,6 +221,8 @@ class Blend:
             What the user did next; an event whose item is no candidate teaches nothing.
         segments : int16[n]
             Segment of the user, -1 none.
+        contexts : float32[n, C]
+            What was known of user and moment.
 
         Raises
         ------
@@ -232,15 +230,17 @@ class Blend:
             If the shapes do not fit.
         """
         kept, features = column(kept_items, np.int32), column(kept_features, np.float32)
-        goals, of, width = column(targets, np.int32), column(segments, np.int16), len(self.weights)
-        if features.shape != (*kept.shape, width) or not len(kept) == len(goals) == len(of):
+        goals, of, moments = column(targets, np.int32), column(segments, np.int16), column(contexts, np.float32)
+        if features.shape != (*kept.shape, FEATURES) or not len(kept) == len(goals) == len(of):
             raise ValueError(f"{kept.shape} items, {features.shape} features, {len(goals)} targets, {len(of)} segments")
-        found = np.zeros((len(kept), width + 1))
-        _gradients(kept, features, goals, self._weights(of), found)
+        if moments.shape != (len(kept), CONTEXT):
+            raise ValueError(f"{moments.shape} contexts for {len(kept)} events of {CONTEXT}")
+        found = np.zeros((len(kept), FEATURES + self.hidden.size + 1))
+        gradients(kept, features, moments, goals, self.net(of), found)
         return found
 
     def apply(self, delta: BlendDelta) -> None:
-        """Fold what events taught: one step of the global weights, and one of each segment's offsets."""
+        """Fold what events taught: one step of the global weights and the hidden layer, and one of each segment's offsets."""
         if not len(delta.segment):
             return
         width = len(self.weights)
@@ -251,11 +251,22 @@ class Blend:
         taught = int(delta.events.sum())
         keep = weight(taught, self.memory)
         _step(total[:width], total[width:], keep, self.rate, self.floor, self.weights, self._seen)
+        for row in column(delta.hidden, np.float64):
+            self.hidden.apply(row, keep)
         for segment, events, row in zip(delta.segment.tolist(), delta.events.tolist(), gradient, strict=True):
             if 0 <= segment < len(self.offsets):
                 self.events[segment] += events
                 keep, offsets, seen = weight(events, self.memory), self.offsets[segment], self._seen_by_segment[segment]
-                _step(row[:width], row[width:], keep, self.rate, -math.inf, offsets, seen)
+                _step(row[:width], row[width:], keep, self.rate, _BOTTOMLESS, offsets, seen)
+
+    def watch(self, hits: NDArray[np.int64], judged: int) -> None:
+        """Fold the hits of each source and, last, of the blend: int64[S + 1], out of so many lists."""
+        self.recent = weight(judged, _WATCHED) * self.recent + hits
+        best = int(self.recent[:-1].argmax())
+        if self.recent[best] > self.recent[-1]:
+            self.guard[best] = min(self.guard[best] + _GAIN * judged, _MOST)
+        else:
+            self.guard *= weight(judged, _EASED)
 
     def judge(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, depth: int = 10) -> NDArray[np.int64]:
         """Count the events whose item was among the first ``depth`` of each source, last of the blend: int64[S + 1].
@@ -270,9 +281,9 @@ class Blend:
         kept, features = column(kept_items, np.int32), column(kept_features, np.float32)
         goals = column(targets, np.int32)
         events, places = np.nonzero((kept == goals[:, None]) & (kept >= 0))
-        found = np.zeros((len(kept), len(self.weights) // 2 + 1), np.int64)
-        # Half a rank of room, because features may have been kept as float16.
-        found[events, :-1] = features[events, places, len(self.weights) // 2 :] >= 1.0 / (depth + 0.5)
+        found = np.zeros((len(kept), _S + 1), np.int64)
+        # Half a rank of room, because features may have been kept as bytes.
+        found[events, :-1] = features[events, places, _S : 2 * _S] >= 1.0 / (depth + 0.5)
         found[events, -1] = places < depth
         return found
 
@@ -282,28 +293,33 @@ class Blend:
             "weights": self.weights.copy(),
             "offsets": self.offsets.copy(),
             "events": self.events.copy(),
+            "guard": self.guard.copy(),
+            "recent": self.recent.copy(),
             "seen": self._seen.copy(),
             "seen_by_segment": self._seen_by_segment.copy(),
+            **{f"hidden.{name}": array for name, array in self.hidden.arrays().items()},
         }
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], features: int = FEATURES, segments: int = 64, **parameters: Any
-    ) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], segments: int = 64, **parameters: Any) -> Self:
         """Make the blend that gave these arrays; the parameters are the constructor's."""
-        model = cls(features, segments, **parameters)
+        model = cls(segments, **parameters)
         model.weights = np.array(arrays["weights"], np.float64)
         model.offsets = np.array(arrays["offsets"], np.float64)
+        model.guard, model.recent = np.array(arrays["guard"], np.float64), np.array(arrays["recent"], np.float64)
         model.events = np.array(arrays["events"], np.int64)
         model._seen = np.array(arrays["seen"], np.float64)
         model._seen_by_segment = np.array(arrays["seen_by_segment"], np.float64)
+        model.hidden.restore({name[7:]: array for name, array in arrays.items() if name.startswith("hidden.")})
         return model
 
     def _weights(self, segments: NDArray[np.int16]) -> NDArray[np.float64]:
         own = (segments >= 0) & (segments < len(self.offsets))
         rows = segments[own]
-        weights = np.tile(self.weights, (len(segments), 1))
+        guarded = np.concatenate([self.guard, self.guard, np.zeros(len(TRAITS))])
+        weights = np.tile(self.weights + guarded, (len(segments), 1))
         if len(rows):
             share = self.events[rows] / (self.events[rows] + self.shrink)
             weights[own] += share[:, None] * self.offsets[rows]
-        return np.maximum(weights, self.floor)
+        floored: NDArray[np.float64] = np.maximum(weights, self.floor)
+        return floored

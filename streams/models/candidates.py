@@ -8,12 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.compile import inlined, lean
-from streams.models.pool import BARRED, COVISIT_AT, FIRST_PART, NEIGHBORS_AT, NEXT_AT, POOLED
+from streams.models.hidden import HIDDEN, activate, weigh_up
+from streams.models.pool import BARRED, COVISIT_AT, FIRST_PART, NEIGHBORS_AT, NEXT_AT, OWN, POOLED
 from streams.models.rings import rarity, visits_of
-from streams.models.sources import FEATURES, SOURCES
+from streams.models.sources import FEATURES, PLACE, SOURCES, VISITS
 from streams.models.top import best_first, index_of, key, offer, score_of
 
 __all__ = ["Candidates", "blend", "choose", "eligible", "new_candidates", "unite"]
+
+
+# A score that is almost nothing is none: below the least normal float32, relative scores would be no numbers.
+ALMOST_NOTHING = 1e-30
+# The logarithm of visits at which that trait ends.
+MANY = 24.0
 
 
 class Candidates(NamedTuple):
@@ -22,7 +29,7 @@ class Candidates(NamedTuple):
     ``heaps`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[6]: scores to be reached, by
     column of the pool; ``size`` int64[1]: members; ``member`` int32[pool]: of each row of the pool, -1 none; ``rows`` int32[C]:
     of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if near the top of some source; ``order`` int64[1, C] and
-    ``ordered`` int64[1]: keys of blend score and item, best first.
+    ``ordered`` int64[1]: keys of blend score and item, best first; ``layer`` float32[H]: the hidden layer.
     """
 
     heaps: NDArray[np.int64]
@@ -35,6 +42,7 @@ class Candidates(NamedTuple):
     judged: NDArray[np.uint8]
     order: NDArray[np.int64]
     ordered: NDArray[np.int64]
+    layer: NDArray[np.float32]
 
 
 def new_candidates(pool_rows: int, per_source: int) -> Candidates:
@@ -55,6 +63,7 @@ def new_candidates(pool_rows: int, per_source: int) -> Candidates:
         np.zeros(room, np.uint8),
         np.zeros((1, room), np.int64),
         np.zeros(1, np.int64),
+        np.zeros(HIDDEN, np.float32),
     )
 
 
@@ -101,18 +110,19 @@ def choose(rings: Any, users: int, dampings: Any, available: Any, pool: Any, can
             continue
         for at in range(FIRST_PART):
             score = rows[row, at]
-            if score > 0.0 and score >= least[at]:
+            if score > ALMOST_NOTHING and score >= least[at]:
                 least[at] = offer(heaps, POOLED[at], candidates.sizes, key(score, item))
     for source in range(heaps.shape[0]):
         best_first(candidates.heaps, source, candidates.sizes[source])
 
 
 @lean
-def unite(pool: Any, judged: int, candidates: Any) -> None:
+def unite(rings: Any, pool: Any, judged: int, candidates: Any) -> None:
     """Join the best of all sources and compute their features.
 
     Feature s is the root of the score over the best candidate's in source s, for every candidate that the source has
-    scored; feature S + s is 1 / rank for those among its best. Candidates of rank ``judged`` or better are marked.
+    scored; feature S + s is 1 / rank for those among its best; the traits follow. Candidates of rank ``judged`` or better are
+    marked.
     """
     sources = candidates.heaps.shape[0]
     candidates.size[0] = 0
@@ -141,16 +151,22 @@ def unite(pool: Any, judged: int, candidates: Any) -> None:
         scale = np.float32(1.0) / score_of(candidates.heaps[source, 0])
         for member in range(candidates.size[0]):
             candidates.features[member, source] = np.sqrt(pool.rows[candidates.rows[member], at] * scale)
+    for member in range(candidates.size[0]):
+        row = candidates.rows[member]
+        if pool.flags[row] & OWN:
+            for trait in range(pool.own.shape[1]):
+                candidates.features[member, PLACE + trait] = pool.own[row, trait]
+        visits = visits_of(rings, np.int64(pool.items[row]))
+        candidates.features[member, VISITS] = min(np.log2(np.float32(1.0 + visits)) / MANY, 1.0)
 
 
 @lean
-def blend(weights: Any, pool: Any, candidates: Any) -> None:
-    """Order the candidates by the weighted sum of their features; weights float32[F] are not negative."""
-    ordered = candidates.ordered
+def blend(net: Any, user: int, bias: Any, pool: Any, candidates: Any) -> None:
+    """Order the candidates by what the net makes of their features."""
+    ordered, layer, weights = candidates.ordered, candidates.layer, net.linear[user]
     ordered[0] = 0
     for member in range(candidates.size[0]):
-        score = np.float32(0.0)
-        for feature in range(weights.shape[0]):
-            score += weights[feature] * candidates.features[member, feature]
-        offer(candidates.order, 0, ordered, key(score, pool.items[candidates.rows[member]]))
+        features = candidates.features[member]
+        activate(net, bias, features, layer)
+        offer(candidates.order, 0, ordered, key(weigh_up(net, weights, features, layer), pool.items[candidates.rows[member]]))
     best_first(candidates.order, 0, ordered[0])

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float16, Float32, Int32, Int64, UInt8, UInt16, column, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Int32, Int64, UInt8, column, kernel
+from streams.models.hidden import CONTEXT
 from streams.models.slots import Slots
+from streams.models.sources import FEATURES
 
 __all__ = ["Kept"]
 
-# Bits of float32: of infinity, of the least that no float16 reaches, and of the least normal float16.
-INFINITE, TOO_LARGE, SUBNORMAL = 0x7F800000, 0x47800000, 0x38800000
+# Features are kept in steps of 1/255: learning from them so is as good as from float32.
+STEPS = 255.0
 
 
 @kernel
-def _half(value: np.float32) -> int:
-    """Round to the nearest float16, ties to even, as its bits: compiled code knows no float16 on CPUs (Giesen 2012)."""
-    bits = np.int64(np.float32(value).view(np.uint32))
-    sign, size = (bits >> 16) & 0x8000, bits & 0x7FFFFFFF
-    if size >= TOO_LARGE:
-        return int(sign | (0x7C00 if size <= INFINITE else 0x7E00))
-    if size < SUBNORMAL:
-        # Adding a half lines the bits up, and rounds them as the processor does.
-        return int(sign | (np.int64(np.float32(abs(value) + np.float32(0.5)).view(np.uint32)) - (126 << 23)))
-    return int(sign | ((size - (112 << 23) + 0xFFF + ((size >> 13) & 1)) >> 13))
-
-
-@kernel
-def _keep(slots: Int32, starts: Int64, items: Int32, features: Float32, kept_items: Int32, kept_features: UInt16) -> None:
+def _keep(slots: Int32, starts: Int64, items: Int32, features: Float32, kept_items: Int32, kept_features: UInt8) -> None:
     """Copy each user's first candidates."""
     for n in range(slots.size):
         slot, start, end = slots[n], starts[n], starts[n + 1]
@@ -35,7 +24,7 @@ def _keep(slots: Int32, starts: Int64, items: Int32, features: Float32, kept_ite
             kept = start + place < end
             kept_items[slot, place] = items[start + place] if kept else -1
             for feature in range(features.shape[1]):
-                kept_features[slot, place, feature] = _half(features[start + place, feature]) if kept else 0
+                kept_features[slot, place, feature] = features[start + place, feature] * STEPS + 0.5 if kept else 0
 
 
 @kernel
@@ -60,31 +49,39 @@ class Kept(Slots):
         The most users held.
     keep : int
         Candidates kept per user.
-    features : int
-        Features of a candidate.
+    features, context : int
+        Features of a candidate; numbers that tell of user and moment.
 
     Attributes
     ----------
     items : int32[S, keep]
         Model indexes in blend order; -1 pads.
-    features : float16[S, keep, features]
-        Their features; 0 pads.
+    features : uint8[S, keep, features]
+        Their features in steps of 1/255; 0 pads.
+    contexts : float32[S, context]
+        What was known of user and moment.
 
     Examples
     --------
-    >>> kept = Kept(slots=4, keep=2, features=1)
-    >>> kept.keep([1], [0, 2], [7, 8], [[1.0], [0.5]])
+    >>> kept = Kept(slots=4, keep=2, features=1, context=1)
+    >>> kept.keep([1], [0, 2], [7, 8], [[1.0], [0.5]], [[3.0]])
     >>> kept.hold([1, 1, 0], [8, 9, 8])
     array([ True, False, False])
     """
 
     items: Int32
-    features: Float16
+    features: UInt8
+    contexts: Float32
 
-    def __init__(self, *, slots: int, keep: int = 128, features: int = 20) -> None:
-        super().__init__(slots, items=((keep,), np.int32, -1), features=((keep, features), np.float16, 0))
+    def __init__(self, *, slots: int, keep: int = 128, features: int = FEATURES, context: int = CONTEXT) -> None:
+        rows = {
+            "items": ((keep,), np.int32, -1),
+            "features": ((keep, features), np.uint8, 0),
+            "contexts": ((context,), np.float32, 0),
+        }
+        super().__init__(slots, **rows)
 
-    def keep(self, slots: ArrayLike, starts: ArrayLike, items: ArrayLike, features: ArrayLike) -> None:
+    def keep(self, slots: ArrayLike, starts: ArrayLike, items: ArrayLike, features: ArrayLike, contexts: ArrayLike) -> None:
         """Keep what users were just recommended from, best first; what is too much is cut.
 
         Parameters
@@ -96,7 +93,9 @@ class Kept(Slots):
         items : int32[c]
             Model indexes.
         features : float32[c, F]
-            Their features.
+            Their features, from 0 to 1.
+        contexts : float32[n, C]
+            What was known of user and moment.
 
         Raises
         ------
@@ -105,11 +104,16 @@ class Kept(Slots):
         ValueError
             If the lengths do not fit together.
         """
-        slots, starts = self.checked(slots), column(starts, np.int64)
+        slots, starts, contexts = self.checked(slots), column(starts, np.int64), column(contexts, np.float32)
         items, features = column(items, np.int32), column(features, np.float32)
-        if len(starts) != len(slots) + 1 or not starts[-1] <= len(items) == len(features):
+        if not len(starts) - 1 == len(slots) == len(contexts) or not starts[-1] <= len(items) == len(features):
             raise ValueError(f"{len(starts)} starts up to {starts[-1:]} for {len(slots)} users, {len(items)} candidates")
-        _keep(slots, starts, items, features, self.items, self.features.view(np.uint16))
+        _keep(slots, starts, items, features, self.items, self.features)
+        self.contexts[slots] = contexts
+
+    def read(self, slots: ArrayLike) -> Float32:
+        """Give the features of the candidates kept for the users of n slots: float32[n, keep, F]."""
+        return self.features[self.checked(slots)] * np.float32(1.0 / STEPS)
 
     def hold(self, slots: ArrayLike, targets: ArrayLike) -> Array:
         """Tell whose item (model index, int32[n]) is among the candidates kept for the user of the slot: bool[n]."""

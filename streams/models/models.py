@@ -86,6 +86,7 @@ class Models:
         self.events += lesson.events
         self.judged += lesson.judged
         self.hits += lesson.hits
+        self.blend.watch(lesson.hits, lesson.judged)
         return items
 
     def _reserve(self) -> None:
@@ -116,7 +117,9 @@ class Models:
         if len(lesson.sample):
             self.segments.apply_sample(lesson.sample)
         if len(lesson.blend_segments):
-            self.blend.apply(BlendDelta(lesson.blend_segments, lesson.blend_events, lesson.gradient))
+            self.blend.apply(
+                BlendDelta(lesson.blend_segments, lesson.blend_events, lesson.gradient, lesson.hidden.astype(np.float64))
+            )
 
     def change_catalog(self, change: CatalogChange) -> NDArray[np.int32]:
         """Fold catalogue entries and deletions; return the indexes of their items."""

@@ -19,6 +19,7 @@ __all__ = [
     "MET",
     "NEIGHBORS_AT",
     "NEXT_AT",
+    "OWN",
     "PATH_AT",
     "POOLED",
     "REPEAT_AT",
@@ -30,8 +31,8 @@ __all__ = [
 ]
 
 # Bits of a pooled item's flags: not to be recommended; met in the user's history; its newest entry there is positive;
-# compared by `content`.
-BARRED, MET, LIKED, SEEN = 1, 2, 4, 8
+# compared by `content`; in the user's history at all.
+BARRED, MET, LIKED, SEEN, OWN = 1, 2, 4, 8, 16
 
 # Columns of a row: scores, then the parts of covisit and next by query item. With five of these it is one cache line.
 POOLED = (NEIGHBORS, PATH, COVISIT, NEXT, CONTENT, REPEAT)
@@ -47,7 +48,7 @@ class Pool(NamedTuple):
     """Scratch of one user, emptied by touching only what was used: scoring allocates nothing.
 
     ``slots`` int32[I]: the item's row, -1 outside; ``size`` int64[1]; ``items`` int32[C]; ``flags`` uint8[C];
-    ``rows`` float32[C, 6 + parts], see ``POOLED``.
+    ``rows`` float32[C, 6 + parts], see ``POOLED``; ``own`` float32[C, 3]: traits of the rows whose flags say ``OWN``.
     """
 
     slots: NDArray[np.int32]
@@ -55,12 +56,13 @@ class Pool(NamedTuple):
     items: NDArray[np.int32]
     flags: NDArray[np.uint8]
     rows: NDArray[np.float32]
+    own: NDArray[np.float32]
 
 
 def new_pool(items: int, capacity: int, parts: int) -> Pool:
     """Make an empty pool for this many items, of which a user can touch ``capacity``."""
     room = min(items, capacity)
-    each = np.zeros(room, np.int32), np.zeros(room, np.uint8), lined_up(room, FIRST_PART + parts)
+    each = np.zeros(room, np.int32), np.zeros(room, np.uint8), lined_up(room, FIRST_PART + parts), np.zeros((room, 3), np.float32)
     return Pool(np.full(items, -1, np.int32), np.zeros(1, np.int64), *each)
 
 

@@ -40,6 +40,7 @@ class Ranked:
     ``count`` int32[n]; ``items`` int32[n, size] and ``scores`` float32[n, size], best first, -1 and 0 past ``count``;
     ``source`` int8[n, size, 3], ``share`` float32[n, size, 3], ``because`` int32[n, size, 3, 2], strongest reason first, -1 pads;
     ``neighbors`` int32[n, k] and ``similarity`` float32[n, k], most similar first, -1 pads;
+    ``context`` float32[n, C], what the blend was told of user and moment;
     ``starts`` int64[n + 1], ``candidates`` int32[c], ``features`` float32[c, features]: user i owns ``starts[i]:starts[i + 1]``.
     """
 
@@ -51,6 +52,7 @@ class Ranked:
     because: NDArray[np.int32]
     neighbors: NDArray[np.int32]
     similarity: NDArray[np.float32]
+    context: NDArray[np.float32]
     starts: NDArray[np.int64]
     candidates: NDArray[np.int32]
     features: NDArray[np.float32]

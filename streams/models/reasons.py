@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.models.compile import lean
+from streams.models.compile import inlined, lean
 from streams.models.content import resemblance
+from streams.models.hidden import effect
 from streams.models.paths import trace
 from streams.models.pool import FIRST_PART
-from streams.models.sources import CONTENT, COVISIT, NEIGHBORS, NEXT, PATH, REPEAT
+from streams.models.sources import CONTENT, COVISIT, NEIGHBORS, NEXT, PATH, PLACE, POPULAR, REPEAT, SINCE, SOURCES, VISITS
 
 __all__ = ["BECAUSE", "REASONS", "Evidence", "because", "new_evidence", "share_out", "trace_back"]
 
 REASONS = 3
+SOURCE_COUNT = len(SOURCES)
 BECAUSE = 2
 
 
@@ -36,17 +38,35 @@ def new_evidence(items: int, size: int, query_items: int) -> Evidence:
     return Evidence(np.full(items, -1, np.int32), np.zeros((size, 2, query_items)), np.zeros(query_items))
 
 
-@lean
-def share_out(weights: Any, features: Any, source: Any, share: Any) -> None:
-    """Name the strongest sources of one recommendation, int8[3] and float32[3]: their parts of its blend score.
+@inlined
+def _part(net: Any, weights: Any, features: Any, layer: Any, source: int) -> float:
+    """Give what a source adds to a candidate's score; what the item is to the user belongs to `repeat`, to all to `popular`."""
+    if features[source] <= 0.0:
+        return 0.0
+    part: float = effect(net, weights, layer, source) * features[source]
+    part += effect(net, weights, layer, SOURCE_COUNT + source) * features[SOURCE_COUNT + source]
+    if source == REPEAT:
+        for trait in range(PLACE, SINCE + 1):
+            part += effect(net, weights, layer, trait) * features[trait]
+    if source == POPULAR:
+        part += effect(net, weights, layer, VISITS) * features[VISITS]
+    return part
 
-    Ties go to the source named first; a source without a part is no reason.
+
+@lean
+def share_out(net: Any, weights: Any, features: Any, layer: Any, source: Any, share: Any) -> None:
+    """Name the strongest sources of one recommendation, int8[3] and float32[3]: their parts of what speaks for it.
+
+    The net is linear as far as the hidden units that this candidate wakes, so parts are exact and sum to the score but for what
+    depends on the user alone. Ties go to the source named first; what speaks against an item is no reason. Where nothing
+    speaks for it, the source that has it highest is.
     """
-    sources = weights.shape[0] // 2
-    total = 0.0
-    for s in range(sources):
-        part = np.float64(weights[s]) * features[s] + np.float64(weights[sources + s]) * features[sources + s]
-        total += part
+    total, highest, top = 0.0, np.float32(0.0), -1
+    for s in range(SOURCE_COUNT):
+        if features[s] > highest:
+            highest, top = features[s], s
+        part = _part(net, weights, features, layer, s)
+        total += max(part, 0.0)
         if part <= share[-1]:
             continue
         at = share.shape[0] - 1
@@ -56,6 +76,8 @@ def share_out(weights: Any, features: Any, source: Any, share: Any) -> None:
         source[at], share[at] = s, part
     for at in range(share.shape[0]):
         share[at] = share[at] / total if total > 0.0 else 0.0
+    if total <= 0.0:
+        source[0], share[0] = top, 1.0
 
 
 @lean

@@ -10,6 +10,7 @@ from streams.models.answer import Answer, Options, Question, Scratch, answer_all
 from streams.models.candidates import new_candidates
 from streams.models.compile import column
 from streams.models.content import shelves
+from streams.models.hidden import CONTEXT, HIDDEN, Net
 from streams.models.lists import lists
 from streams.models.neighbors import MEASURES, new_crowd
 from streams.models.paths import Decays, halving
@@ -134,7 +135,7 @@ class Recommender:
         self._shape: tuple[int, ...] = ()
         self._history = 256
 
-    def recommend(self, models: Learned, query: Query, vectors: Any, segments: Any, weights: Any) -> Ranked:
+    def recommend(self, models: Learned, query: Query, vectors: Any, segments: Any, net: Net) -> Ranked:
         """Rank items for every user of the query.
 
         Parameters
@@ -147,8 +148,8 @@ class Recommender:
             Interest vectors, of length 1 or 0.
         segments : int16[n]
             Segments, -1 for none.
-        weights : float32[n, F]
-            Blend weights, none negative.
+        net : Net
+            What the blend makes of the features, for these users.
 
         Returns
         -------
@@ -161,11 +162,11 @@ class Recommender:
             If the shapes do not fit.
         """
         n, walked, stock = len(query), rings(models.visits), shelves(models.catalog)
-        question = self._question(query, vectors, weights, int(np.count_nonzero(walked.user_count)))
+        question = self._question(query, vectors, net, int(np.count_nonzero(walked.user_count)))
         listed = lists(models.popularity, column(segments, np.int16), self._new_half_life)
-        if not len(listed.segment) == len(question.vectors) == len(question.blend) == n:
+        if not len(listed.segment) == len(question.vectors) == len(net.linear) == n:
             raise ValueError(
-                f"{n} users, {len(listed.segment)} segments, {len(question.vectors)} vectors, {len(question.blend)} weights"
+                f"{n} users, {len(listed.segment)} segments, {len(question.vectors)} vectors, {len(net.linear)} weights"
             )
         items = max(len(walked.item_count), len(stock.available), len(stock.content), len(models.popularity.long))
         # Rounded up, so that a longer history seldom makes new scratch.
@@ -178,11 +179,13 @@ class Recommender:
         return Ranked(*answer[:-2], answer.candidates[:kept], answer.features[:kept])
 
     @staticmethod
-    def _question(query: Query, vectors: Any, weights: Any, population: int) -> Question:
+    def _question(query: Query, vectors: Any, net: Net, population: int) -> Question:
         users, now, starts = column(query.users, np.int32), column(query.now, np.float64), column(query.starts, np.int64)
         history = column(query.items, np.int32), column(query.times, np.float64), column(query.weights, np.float32)
-        given = column(query.blocked, np.uint8), column(vectors, np.float32), column(weights, np.float32)
-        return Question(users, now, starts, *history, *given, population)
+        own = Net(*(column(part, np.float32) for part in net))
+        return Question(
+            users, now, starts, *history, column(query.blocked, np.uint8), column(vectors, np.float32), own, population
+        )
 
     def _options(self, length: int) -> Options:
         path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)
@@ -200,7 +203,7 @@ class Recommender:
             candidates = new_candidates(len(pool.items), self._per_source)
             recent = new_recent(self._query_items)
             alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
-            self._scratch = Scratch(pool, recent, crowd, candidates, evidence, *alike)
+            self._scratch = Scratch(pool, recent, crowd, candidates, evidence, np.zeros(HIDDEN, np.float32), *alike)
             self._shape = shape
         return self._scratch
 
@@ -209,5 +212,6 @@ class Recommender:
         shape = n, self._size, REASONS
         reasons = np.full(shape, -1, np.int8), np.zeros(shape, np.float32), np.full((*shape, BECAUSE), -1, np.int32)
         near = np.full((n, self._neighbors), -1, np.int32), np.zeros((n, self._neighbors), np.float32)
+        context = np.zeros((n, CONTEXT), np.float32)
         kept = np.empty(n * self._keep, np.int32), np.empty((n * self._keep, FEATURES), np.float32)
-        return Answer(*ranked, *reasons, *near, np.zeros(n + 1, np.int64), *kept)
+        return Answer(*ranked, *reasons, *near, context, np.zeros(n + 1, np.int64), *kept)

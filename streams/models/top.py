@@ -11,16 +11,18 @@ from streams.models.compile import inlined, lean
 __all__ = ["best_first", "index_of", "key", "offer", "score_of"]
 
 LAST = 0xFFFFFFFF
+# All bits of a float32 but its sign.
+MAGNITUDE = 0x7FFFFFFF
 
 
 @inlined
 def key(score: float, index: int) -> Any:
     """Join a score and an index: the greater key has the higher score or, in a tie, the lower index.
 
-    Bits of floats that are not negative order as the floats do; negative scores count as 0.
+    Bits of floats order as the floats do, those of negative ones the other way round.
     """
-    bits = np.int64(np.float32(max(score, 0.0) + 0.0).view(np.int32))
-    return (bits << 32) | np.int64(LAST - index)
+    bits = np.int64(np.float32(score + 0.0).view(np.int32))
+    return ((bits if bits >= 0 else bits ^ MAGNITUDE) << 32) | np.int64(LAST - index)
 
 
 @inlined
@@ -32,7 +34,8 @@ def index_of(joined: int) -> int:
 @inlined
 def score_of(joined: int) -> Any:
     """Take the score out of a key."""
-    return np.int32(joined >> 32).view(np.float32)
+    bits = joined >> 32
+    return np.int32(bits if bits >= 0 else bits ^ MAGNITUDE).view(np.float32)
 
 
 @inlined

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial import distance
 from scipy.stats import pearsonr
 
+from streams.models.hidden import Net
 from streams.models.neighbors import MEASURES, cosine, euclidean, jaccard, pearson
 from streams.models.recommend import Recommender
 from streams.models.sources import FEATURES
@@ -53,8 +54,8 @@ def test_cosine_is_scipys_for_visitors_who_never_return(asked: dict[int, float],
 
 def nearest(world: object, user: int, history: list[tuple[int, float, float, int]], **options: object) -> list[tuple[int, float]]:
     query = ask([history], users=[user])
-    vectors, weights = world.models.catalog.interest(query), np.ones((1, FEATURES), np.float32)
-    ranked = Recommender(**options).recommend(world.models, query, vectors, np.array([-1], np.int16), weights)
+    vectors, net = world.models.catalog.interest(query), Net.plain(np.ones((1, FEATURES), np.float32))
+    ranked = Recommender(**options).recommend(world.models, query, vectors, np.array([-1], np.int16), net)
     return [(u, s) for u, s in zip(ranked.neighbors[0].tolist(), ranked.similarity[0].tolist(), strict=True) if u >= 0]
 
 

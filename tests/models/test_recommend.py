@@ -10,9 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streams.models.hidden import CONTEXT, HIDDEN, Net
 from streams.models.query import Query, Ranked
 from streams.models.recommend import Recommender
-from streams.models.sources import CONTENT, COVISIT, FEATURES, NEIGHBORS, NEXT, PATH, REPEAT, SOURCES
+from streams.models.sources import (
+    CONTENT,
+    COVISIT,
+    FEATURES,
+    NEIGHBORS,
+    NEXT,
+    PATH,
+    PLACE,
+    POPULAR,
+    REPEAT,
+    SINCE,
+    SOURCES,
+    VISITS,
+)
 from tests.models.oracle import DAY, NOW, ask, build, covisits, newest, recent, walked
 from tests.models.strategies import ITEMS, random_histories, random_world
 
@@ -25,11 +39,28 @@ def only(*sources: int) -> np.ndarray:
     return weights
 
 
-def recommend(models: Any, query: Query, weights: Any = None, segments: Any = None, **options: Any) -> Ranked:
+def recommend(
+    models: Any, query: Query, weights: Any = None, segments: Any = None, net: Net | None = None, **options: Any
+) -> Ranked:
     n = len(query)
     weights = np.ones((n, FEATURES), np.float32) if weights is None else np.repeat(weights, n, axis=0)
     segments = np.full(n, -1, np.int16) if segments is None else np.array(segments, np.int16)
-    return Recommender(**options).recommend(models, query, models.catalog.interest(query), segments, weights)
+    return Recommender(**options).recommend(models, query, models.catalog.interest(query), segments, net or Net.plain(weights))
+
+
+def random_net(seed: int, n: int) -> Net:
+    random = np.random.default_rng(seed)
+    parts = ((n, FEATURES), (FEATURES, HIDDEN), (CONTEXT, HIDDEN), (HIDDEN,))
+    return Net(*(random.normal(size=shape).astype(np.float32) for shape in parts))
+
+
+def parts_of(weights: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """What each source adds: its two features, and the traits that belong to it where it speaks at all."""
+    parts = weights[:S] * features[:S] + weights[S : 2 * S] * features[S : 2 * S]
+    parts[REPEAT] += weights[PLACE : SINCE + 1] @ features[PLACE : SINCE + 1]
+    parts[POPULAR] += weights[VISITS] * features[VISITS]
+    found: np.ndarray = parts * (features[:S] > 0)
+    return found
 
 
 def random_weights(seed: int) -> np.ndarray:
@@ -62,6 +93,53 @@ def test_the_list_is_the_weighted_sum_of_the_features_in_order(seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_the_hidden_layer_adds_what_matrices_say(seed: int) -> None:
+    world, histories, query = random_case(seed)
+    net = random_net(seed, len(histories))
+    ranked = recommend(world.models, query, net=net, keep=500)
+    for n in range(len(histories)):
+        mine = slice(ranked.starts[n], ranked.starts[n + 1])
+        features = ranked.features[mine].astype(np.float64)
+        layer = np.maximum(features @ net.hidden + ranked.context[n] @ net.context, 0)
+        scores = features @ net.linear[n] + layer @ net.out
+        assert ranked.scores[n, : ranked.count[n]] == pytest.approx(scores[: ranked.count[n]], rel=1e-4, abs=1e-4)
+        assert (np.diff(scores) <= 1e-4).all()
+        for rank in range(ranked.count[n]):
+            weights = net.linear[n] + (net.hidden * (layer[rank] > 0)) @ net.out
+            parts = np.maximum(parts_of(weights, features[rank]), 0)
+            named = [source for source in ranked.source[n, rank].tolist() if source >= 0]
+            if parts.any():
+                assert parts[named] == pytest.approx(np.sort(parts)[::-1][: len(named)], abs=1e-3)
+                assert ranked.share[n, rank][: len(named)] == pytest.approx(parts[named] / parts.sum(), abs=1e-3)
+            else:
+                assert (named, ranked.share[n, rank, 0]) == ([features[rank, :S].argmax()], 1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_traits_and_context_are_those_of_the_history(seed: int) -> None:
+    world, histories, query = random_case(seed)
+    ranked = recommend(world.models, query, keep=500)
+    visits = world.models.visits.item_count
+    for n, history in enumerate(histories):
+        known = [entry for entry in history if entry[0] >= 0]
+        items = list(dict.fromkeys(item for item, *_ in known))
+        for at in range(ranked.starts[n], ranked.starts[n + 1]):
+            item, (place, times, since, visited) = int(ranked.candidates[at]), ranked.features[at, PLACE:]
+            assert visited == pytest.approx(np.log2(1 + visits[item]) / 24 if item < len(visits) else 0, rel=1e-5)
+            if item not in items:
+                assert (place, times, since) == (0, 0, 0)
+                continue
+            mine = [time for found, _, time, _ in history if found == item]
+            assert (place, times) == pytest.approx((1 / (1 + items.index(item)), min(len(mine) / 10, 1)))
+            assert since == pytest.approx(min(np.log2(1 + NOW - min(mine[0], NOW)) / 28, 1), rel=1e-5)
+        gap = NOW - min(known[0][2], NOW) if known else 0
+        count = max(len(known), 1)
+        alone = 1 - len(items) / count
+        expected = [1, np.log1p(len(known)) / 3, 1 / count, np.log1p(gap) / 10, 600 / (600 + gap), alone]
+        assert ranked.context[n] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_reasons_are_the_strongest_parts_of_the_score(seed: int) -> None:
     world, histories, query = random_case(seed)
     weights = random_weights(seed)
@@ -69,7 +147,8 @@ def test_reasons_are_the_strongest_parts_of_the_score(seed: int) -> None:
     for n in range(len(histories)):
         for rank in range(ranked.count[n]):
             features = ranked.features[ranked.starts[n] + rank]
-            parts = (weights[0, :S] * features[:S] + weights[0, S:] * features[S:]) / (weights[0] @ features)
+            parts = parts_of(weights[0], features)
+            parts = parts / parts.sum()
             order = np.argsort(-parts, kind="stable")[: min(3, int((parts > 0).sum()))]
             named = [source for source in ranked.source[n, rank].tolist() if source >= 0]
             assert parts[named] == pytest.approx(parts[order], abs=1e-6)
@@ -98,8 +177,10 @@ def test_repeat_names_the_item_itself_and_content_the_likest() -> None:
     again = recommend(world.models, query, only(REPEAT))
     assert again.because[0, :2, 0].tolist() == [[0, -1], [1, -1]]
     alike = recommend(world.models, query, only(CONTENT))
-    for item, names in zip(alike.items[0].tolist(), alike.because[0, :, 0, 0].tolist(), strict=True):
-        assert names in {-1, item % 2}
+    for item, source, names in zip(
+        *(found.tolist() for found in (alike.items[0], alike.source[0, :, 0], alike.because[0, :, 0, 0])), strict=True
+    ):
+        assert source != CONTENT or names == item % 2
     assert (alike.because[0, 0, 0] >= 0).any()
 
 
@@ -112,7 +193,7 @@ def test_kept_are_all_judged_then_the_best_of_the_others() -> None:
         for n in range(len(histories)):
             items = every.candidates[every.starts[n] : every.starts[n + 1]].tolist()
             features = every.features[every.starts[n] : every.starts[n + 1]]
-            judged = [at for at in range(len(items)) if at < 2 or (features[at, S:] >= 1 / 2).any()]
+            judged = [at for at in range(len(items)) if at < 2 or (features[at, S : 2 * S] >= 1 / 2).any()]
             others = [at for at in range(len(items)) if at not in judged][: max(0, 9 - len(judged))]
             expected = (
                 [items[at] for at in sorted([*judged, *others])][:9] if len(judged) <= 9 else [items[at] for at in judged[:9]]
@@ -125,7 +206,7 @@ def test_each_source_names_no_more_than_its_best() -> None:
     every, few = (recommend(world.models, query, keep=500, per_source=most) for most in (50, 3))
     for n in range(len(query)):
         items = every.candidates[every.starts[n] : every.starts[n + 1]]
-        first = (every.features[every.starts[n] : every.starts[n + 1], S:] >= 0.33).any(axis=1)
+        first = (every.features[every.starts[n] : every.starts[n + 1]][:, S : 2 * S] >= 0.33).any(axis=1)
         assert set(few.candidates[few.starts[n] : few.starts[n + 1]].tolist()) == set(items[first].tolist())
 
 
@@ -189,12 +270,21 @@ def test_blocked_and_unavailable_items_are_never_candidates() -> None:
             assert not barred & set(ranked.candidates[ranked.starts[n] : ranked.starts[n + 1]].tolist())
 
 
+def test_scores_that_are_almost_nothing_are_none_and_no_feature_is_no_number() -> None:
+    for days in range(1500, 2200, 20):  # half-lives of 14 days: around the least float32
+        world = build([(user, item, 1.0, NOW - days * DAY + item) for user in range(3) for item in range(4)])
+        ranked = recommend(world.models, ask([[(0, 1.0, NOW, 0)]]), keep=500)
+        assert np.isfinite(ranked.features).all()
+        assert ranked.features.min() >= 0
+        assert ranked.features.max() <= 1
+
+
 def test_times_to_come_count_as_now() -> None:
     world = random_world(5)
     late = [[(1, 1.0, NOW + 9 * DAY, 0), (2, 1.0, NOW + DAY, 0), (3, 1.0, NOW - DAY, 0)]]
     now = [[(item, weight, min(time, NOW), blocked) for item, weight, time, blocked in late[0]]]
-    vectors, weights, segments = np.zeros((1, 16), np.float32), np.ones((1, FEATURES), np.float32), np.zeros(1, np.int16)
-    answers = [Recommender().recommend(world.models, ask(each), vectors, segments, weights) for each in (late, now)]
+    vectors, net, segments = np.zeros((1, 16), np.float32), Net.plain(np.ones((1, FEATURES), np.float32)), np.zeros(1, np.int16)
+    answers = [Recommender().recommend(world.models, ask(each), vectors, segments, net) for each in (late, now)]
     assert as_bytes(answers[0]) == as_bytes(answers[1])
 
 
@@ -202,9 +292,9 @@ def test_items_the_models_do_not_know_change_nothing() -> None:
     world = random_world(6)
     known = [(1, 1.0, NOW, 0), (2, 1.0, NOW - 5, 0)]
     strange = [(-1, 2.0, NOW, 1), (10**6, 1.0, NOW, 0)]
-    vectors, weights, segments = np.zeros((1, 16), np.float32), np.ones((1, FEATURES), np.float32), np.zeros(1, np.int16)
+    vectors, net, segments = np.zeros((1, 16), np.float32), Net.plain(np.ones((1, FEATURES), np.float32)), np.zeros(1, np.int16)
     histories = known, [strange[0], known[0], strange[1], known[1]]
-    answers = [Recommender().recommend(world.models, ask([each]), vectors, segments, weights) for each in histories]
+    answers = [Recommender().recommend(world.models, ask([each]), vectors, segments, net) for each in histories]
     assert as_bytes(answers[0]) == as_bytes(answers[1])
 
 
@@ -217,7 +307,7 @@ def test_same_input_same_bytes_and_inputs_unchanged() -> None:
         query,
         world.models.catalog.interest(query),
         np.zeros(5, np.int16),
-        np.ones((5, FEATURES), np.float32),
+        Net.plain(np.ones((5, FEATURES), np.float32)),
     )
     first, second = as_bytes(recommender.recommend(*arguments)), as_bytes(recommender.recommend(*arguments))
     assert first == second == as_bytes(Recommender().recommend(*arguments))
@@ -252,7 +342,7 @@ def test_scratch_grows_with_the_models_and_with_histories() -> None:
             query,
             world.models.catalog.interest(query),
             np.zeros(1, np.int16),
-            np.ones((1, FEATURES), np.float32),
+            Net.plain(np.ones((1, FEATURES), np.float32)),
         )
         assert as_bytes(recommender.recommend(*arguments)) == as_bytes(Recommender().recommend(*arguments))
         assert len(newest(history)) == items
@@ -270,4 +360,6 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 def test_arrays_of_another_length_are_refused() -> None:
     world, _, query = random_case(1)
     with pytest.raises(ValueError, match="5 users, 4 segments"):
-        Recommender().recommend(world.models, query, np.zeros((5, 16)), np.zeros(4, np.int16), np.ones((5, FEATURES)))
+        Recommender().recommend(
+            world.models, query, np.zeros((5, 16)), np.zeros(4, np.int16), Net.plain(np.ones((5, FEATURES), np.float32))
+        )

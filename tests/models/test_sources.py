@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streams.models.hidden import Net
 from streams.models.neighbors import MEASURES
 from streams.models.query import Ranked
 from streams.models.recommend import Recommender
@@ -22,8 +23,8 @@ EVERYTHING = 1000
 def recommend(recommender: Recommender, world: Any, histories: Any, users: list[int], segments: list[int]) -> tuple[Ranked, Any]:
     query = ask(histories, users=users)
     vectors = world.models.catalog.interest(query)
-    weights = np.ones((len(histories), FEATURES), np.float32)
-    return recommender.recommend(world.models, query, vectors, np.array(segments, np.int16), weights), vectors
+    net = Net.plain(np.ones((len(histories), FEATURES), np.float32))
+    return recommender.recommend(world.models, query, vectors, np.array(segments, np.int16), net), vectors
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_every_source_scores_as_brute_force_does(recommenders: dict[str, Recomme
 
 def test_users_without_a_history_get_popular_trending_segment_and_new_only(recommenders: dict[str, Recommender]) -> None:
     ranked, _ = recommend(recommenders["cosine"], random_world(3), [[]], [-1], [1])
-    named = {SOURCES[s] for s in np.flatnonzero(ranked.features.any(axis=0)) % len(SOURCES)}
+    named = {SOURCES[s] for s in np.flatnonzero(ranked.features[:, : 2 * len(SOURCES)].any(axis=0)) % len(SOURCES)}
     assert named == {"popular", "trending", "segment", "new"}
     assert ranked.count[0] == 10
     assert (ranked.because == -1).all()

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from streams.models.blend import Blend
 from streams.models.catalog import Catalog
+from streams.models.hidden import CONTEXT
 from streams.models.ids import Ids, pack
 from streams.models.kmeans import KMeans
 from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.models.popularity import Popularity
+from streams.models.sources import FEATURES, SOURCES
 from streams.models.visits import Visits
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ COUNTS: Any = {"short": 6 * HOUR, "long": 48 * HOUR, "segments": 4, "top": 6}
 
 SHELVES: Any = {"dimensions": 8, "tokens_per_item": 3, "posting": 4}
 SEGMENTS: Any = {"k": 3, "half_life": 500.0, "buffer": 64, "reservoir": 128, "window": 32}
-WEIGHTS: Any = {"features": 4, "segments": 4}
+WEIGHTS: Any = {"segments": 4}
 ALL: Any = {"visits": RINGS, "popularity": COUNTS, "catalog": SHELVES, "segments": SEGMENTS | {"k": 4}}
 
 
@@ -142,8 +144,11 @@ def cluster(model: KMeans, world: World) -> None:
 
 def rank(blend: Blend, world: World) -> None:
     kept = (world.items[:, None] // 3 * 3 + np.arange(3)).astype(np.int32)
-    features = np.stack([kept % 7, kept % 2, kept % 3, kept % 5], axis=2).astype(np.float32) / 7
-    blend.apply(blend.gradients(kept, features, world.items, world.segments))
+    features = (kept[:, :, None] * np.arange(1, FEATURES + 1) % 7).astype(np.float32) / 7
+    contexts = (world.users[:, None] * np.arange(1, CONTEXT + 1) % 5).astype(np.float32) / 5
+    blend.apply(blend.gradients(kept, features, world.items, world.segments, contexts))
+    hits = (features[:, 1, :1] > np.arange(len(SOURCES) + 1) / 12).sum(axis=0)
+    blend.watch(hits, len(world))
 
 
 def lesson(world: World) -> Lesson:
