@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from streams.dead_letters import partitions_of
+from streams.ends import ends_of
 from streams.servers import Away, consuming, redis_or_failed
 from streams.topics import Found, Topic, problem, topics
 from streams.topics import _admin as administering
@@ -81,8 +82,7 @@ def _topic(role: str, topic: Topic, found: Found | None, settings: Settings) -> 
 
 async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
     places = [TopicPartition(topic, number) for number in await partitions_of(consumer, topic)]
-    found = await consumer.end_offsets(places) if places else {}
-    return {place.partition: offset for place, offset in found.items()}
+    return {place.partition: offset for place, offset in (await ends_of(consumer, places)).items()}
 
 
 async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from streams.ends import ends_of
 from streams.send import Sender
 from streams.servers import consuming
 
@@ -65,8 +66,7 @@ async def letters(consumer: AIOKafkaConsumer, topic: str, begins: Mapping[int, i
     places = [TopicPartition(topic, number) for number in sorted(await partitions_of(consumer, topic))]
     if not places:
         return
-    consumer.assign(places)
-    first, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    first, ends = await consumer.beginning_offsets(places), await ends_of(consumer, places)
     starts = {place: max(first[place], (begins or {}).get(place.partition, 0)) for place in places}
     waiting = {place for place in places if starts[place] < ends[place]}
     for place in waiting:

@@ -82,6 +82,7 @@ class Rekeyed:
     partition: int
     timestamp: int | None
     origin: tuple[int, int]
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(slots=True)
@@ -135,7 +136,8 @@ def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message,
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
     else:
         key = placed.event.user_id.encode()
-        decoded.rekeyed.append(Rekeyed(key, message.value or b"", home, message.timestamp, (partition, message.offset)))
+        origin = partition, message.offset
+        decoded.rekeyed.append(Rekeyed(key, message.value or b"", home, message.timestamp, origin, message.headers or ()))
     return False
 
 

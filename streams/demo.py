@@ -22,6 +22,7 @@ from streams.demo_feed import Feed
 from streams.demo_view import ITEMS, Scene, Shown, Suggestion, line, render
 from streams.demo_watch import POLL, Answers, Figures, Stopwatch, percentiles
 from streams.demo_worker import Worker
+from streams.ends import ends_of
 from streams.failures import Refusal
 from streams.send import Sender
 from streams.servers import consuming, kafka_or_failed, producing
@@ -77,18 +78,20 @@ class Demo:
                 await topics.ensure(self._settings)
             reader = stack.enter_context(reader_of(self._settings))
             results = await stack.enter_async_context(consuming(self._settings.brokers, fetch_max_wait_ms=FETCH))
-            await self._refuse_used(results, reader)
+            looker = await stack.enter_async_context(consuming(self._settings.brokers))
+            await self._refuse_used(looker, reader)
+            await _from_here(results, self._settings.topics.recommendations)
             stack.callback(self._worker.end)
-            jobs = [self._screen(), self._answers.follow(results), self._look(reader), self._work(results)]
+            jobs = [self._screen(), self._answers.follow(results), self._look(reader), self._work(looker)]
             await _until_one_ends(jobs)
         return self.summary()
 
-    async def _refuse_used(self, consumer: AIOKafkaConsumer, reader: Reader) -> None:
+    async def _refuse_used(self, looker: AIOKafkaConsumer, reader: Reader) -> None:
         """The demo's households must not mix with anybody's users."""
         names = self._settings.topics
-        held = await _ends(consumer, names.events)
+        held = await _held(looker, names.events)
         if not held and reader.model() is None and not reader.applied():
-            return await _from_here(consumer, names.recommendations)
+            return
         taken = f"topic {names.events} holds {held} events" if held else f"Redis has keys under {self._settings.prefix}"
         others = " ".join(f"--set topics.{name}=demo.{name}" for name in sorted(_TOPICS))
         raise Refusal(
@@ -96,7 +99,7 @@ class Demo:
             fix=f"name other ones: upwell demo --group demo --prefix demo: {others}",
         )
 
-    async def _work(self, consumer: AIOKafkaConsumer) -> None:
+    async def _work(self, looker: AIOKafkaConsumer) -> None:
         """Load the data beside the worker's start, then feed; returns when a run that ends has ended."""
         self._scene.status = "the worker starts"
         worker = asyncio.create_task(asyncio.to_thread(self._worker.start))
@@ -110,7 +113,7 @@ class Demo:
         self._scene.of = len(purchases) if self._run.events or self._run.ends else None
         self._figures.counted_from = round(WARMUP * len(purchases))
         await self._feed(purchases)
-        await self._applied(consumer, len(purchases))
+        await self._applied(looker, len(purchases))
 
     async def _feed(self, purchases: sample.Purchases) -> None:
         names = self._settings.topics
@@ -124,12 +127,9 @@ class Demo:
     def _room(self, events: Sender) -> bool:
         return self._run.speed is not None or events.sent - self._answers.answered() < OUTSTANDING
 
-    async def _applied(self, consumer: AIOKafkaConsumer, count: int) -> None:
+    async def _applied(self, looker: AIOKafkaConsumer, count: int) -> None:
         self._scene.status = "all events are sent"
-        while True:
-            self._dead = await _ends(consumer, self._settings.topics.dead)
-            if self._figures.events + self._dead >= count:
-                break
+        while self._figures.events + self._dead < count:
             quiet = time.monotonic() - max(self._figures.grew, self._answers.last)
             if quiet > STALLED:
                 raise DemoFailed(
@@ -137,6 +137,7 @@ class Demo:
                     f"the worker's last words: {self._worker.last_words()}"
                 )
             await asyncio.sleep(POLL)
+            self._dead = await _held(looker, self._settings.topics.dead)
         if not self._run.ends:
             self._scene.status = "all events are applied; Ctrl-C ends it"
             await asyncio.Event().wait()
@@ -211,10 +212,10 @@ class _Names(dict[str, str]):
 _TOPICS = ("events", "items", "recommendations", "segments", "dead", "learned")
 
 
-async def _ends(consumer: AIOKafkaConsumer, topic: str) -> int:
+async def _held(consumer: AIOKafkaConsumer, topic: str) -> int:
     """How many messages a topic ever held."""
     places = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
-    return sum((await consumer.end_offsets(places)).values())
+    return sum((await ends_of(consumer, places)).values())
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:

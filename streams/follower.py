@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import ClassVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from streams.ends import end_of
@@ -169,7 +170,14 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            batches = await self._consumer.getmany(self._log, timeout_ms=1000, max_records=16 * _AT_ONCE)
+            try:
+                batches = await self._consumer.getmany(self._log, timeout_ms=1000, max_records=16 * _AT_ONCE)
+            except OffsetOutOfRangeError:
+                raise Refusal(
+                    f"The learned log no longer holds {self._fold.models.version}, where this worker stands: "
+                    "it stood still for so long that others deleted what they had saved.",
+                    fix="start it again, it goes on from the newest snapshot",
+                ) from None
             for messages in batches.values():
                 for first in range(0, len(messages), _AT_ONCE):
                     await self._take(messages[first : first + _AT_ONCE])

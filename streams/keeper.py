@@ -15,6 +15,7 @@ import numpy as np
 from state import items, model, segments, snapshots, trending
 from state.connection import Client
 from state.keys import Keys
+from streams.agents.stock import Stock
 from streams.follower import Fold
 from streams.metrics import Metrics
 from streams.models.models import Models
@@ -53,6 +54,7 @@ class Keeper:
         metrics: Metrics,
         executor: Executor,
         truncate: Callable[[int], Awaitable[None]],
+        stock: Stock,
     ) -> None:
         self._settings = settings
         self._fold = fold
@@ -64,6 +66,7 @@ class Keeper:
         self._executor = executor
         self._background = ThreadPoolExecutor(1, "snapshot")
         self._truncate = truncate
+        self._stock = stock
         self._similar = Similar(settings)
         self._asked = 0
         self._written = -1
@@ -81,8 +84,11 @@ class Keeper:
         models = self.models
         if owner and models.segments.needs_solve() and self._asked < models.segments.generation + 1:
             await self._solve()
-        if owner and await self._lost():
-            self._forget()
+        if owner:
+            if await self._lost():
+                self._forget()
+                await self._stock.lost()
+            await self._stock.look()
         if models.version == self._written and not self._fold.touched:
             return
         self._written = models.version

@@ -71,7 +71,7 @@ class Publisher:
         }
         encoded = [(f"upwell.{name}", value.encode(errors="replace")) for name, value in headers.items()]
         # Ours alone speak of this letter: those of an earlier burial or re-keying do not come along.
-        encoded += [(name, value) for name, value in letter.headers if not name.startswith("upwell.")]
+        encoded += _foreign(letter.headers)
         # A Kafka client takes a message without key and value for none at all; an empty value is as near as it gets.
         value = b"" if letter.key is None and letter.value is None else letter.value
         sent: Sent = await self._producer.send(self._topics.dead, key=letter.key, value=value, headers=encoded)
@@ -85,7 +85,7 @@ class Publisher:
             value=event.value,
             partition=event.partition,
             timestamp_ms=event.timestamp,
-            headers=[(REKEYED, origin)],
+            headers=[(REKEYED, origin), *_foreign(event.headers)],
         )
         return sent
 
@@ -111,6 +111,10 @@ class Publisher:
                 builder.append(key=key, value=value, timestamp=None)
         pending.append(await self._producer.send_batch(builder, topic, partition=partition))
         return pending
+
+
+def _foreign(headers: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    return [(name, value) for name, value in headers if not name.startswith("upwell.")]
 
 
 async def acknowledged(pending: Sequence[Sent]) -> None:

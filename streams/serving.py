@@ -22,6 +22,7 @@ from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from state.store import Store
 from streams import topics
+from streams.agents.stock import Stock
 from streams.closing import close
 from streams.failures import Refusal, is_transient, persist
 from streams.follower import Fold, Follower
@@ -97,6 +98,7 @@ class Serving(Service):
         self._resets = self.fold.resets
         await persist("the events topic", self.intake.start)
         await self._check_layout()
+        await persist("the items topic", self.stock.open)
         await warming
         self.opened.set()
         where = f"{self.settings.topics.events} ({self.intake.partitions} partitions)"
@@ -120,7 +122,8 @@ class Serving(Service):
         lock = self.pipeline.lock
         self.follower = Follower(settings, self.fold, self.teacher, lock, metrics, executor, self._go_back)
         self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)
-        self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate)
+        self.stock = Stock(settings, self.redis, self.publisher, metrics, self.fold.models)
+        self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate, self.stock)
         self.pipeline.segment_names = self.keeper.names
         self._wired = True
 
@@ -145,6 +148,7 @@ class Serving(Service):
         if self._wired:
             await close(self.intake.stop)
             await _ended(self._following)
+            await self.stock.stop()
             await close(self.follower.stop)
             await close(self.publisher.stop)
         await self.redis.aclose()

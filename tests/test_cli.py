@@ -283,6 +283,19 @@ def bury(broker, name, letters):
     asyncio.run(send())
 
 
+def together(broker, topic, values):
+    """Messages of one batch on partition 0."""
+
+    async def send():
+        async with AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
+            batch = producer.create_batch()
+            for value in values:
+                batch.append(key=None, value=value, timestamp=None)
+            await (await producer.send_batch(batch, topic, partition=0))
+
+    asyncio.run(send())
+
+
 def headers(name, error: str = "bad_json", offset: int = 3):
     return {
         "topic": name("events"), "partition": "2", "offset": str(offset), "stage": "decode", "error": error, "message": NASTY,
@@ -312,6 +325,11 @@ def test_dead_letters_are_listed_with_their_place_reason_and_first_bytes(run, le
     assert by_error[2000]["origin"] == f"{name('events')}-2-4"
     assert by_error[0]["stage"] == "decode"
     assert by_error[len(letters[0][1])]["begins"].endswith("\\xff\\x00")
+
+
+def test_dead_letters_that_came_in_one_batch_are_all_listed(run, letters, broker, kafka_options, name):
+    together(broker, name("dead"), [b"x"] * 7)
+    assert json.loads(run("dead", "list", "--json", *kafka_options)[1])["total"] == len(letters) + 7
 
 
 @pytest.mark.usefixtures("letters")
@@ -466,6 +484,17 @@ def test_the_doctor_finds_nothing_wrong_with_good_servers_and_makes_nothing(run,
     told = json.loads(out)
     assert (status, told["ok"]) == (0, True)
     assert messages(name("events")) == []
+
+
+def test_the_doctor_counts_all_events_of_a_batch(run, kafka_options, redis_options, redis_server, broker, name, prefix, tmp_path):
+    (tmp_path / "x.csv").write_text("user_id,item_id\na,b\n")
+    assert run("push", "x.csv", *kafka_options)[0] == 0
+    with __import__("redis").Redis.from_url(redis_server.url) as client:
+        client.hset(Keys(prefix).applied, mapping=dict.fromkeys(range(PARTITIONS), 0))
+    together(broker, name("events"), [b"{}"] * 9)
+    told = json.loads(run("doctor", "--json", "--http", "127.0.0.1:1", *kafka_options, *redis_options)[1])
+    found = {check["check"]: check["found"] for check in told["checks"]}
+    assert found["offsets"] == "10 events wait to be applied"
 
 
 def test_the_doctor_tells_every_server_that_is_away_and_what_helps(run):

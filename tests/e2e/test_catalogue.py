@@ -101,3 +101,35 @@ def test_a_catalogue_entry_alone_makes_an_item_findable_by_its_content(policies,
     _until(service, own("ada"), worn, lambda found: fresh in found)
     ranked = {one["item_id"]: one for one in service.recommendations(own("ada"))[-1]["items"]}
     assert "content" in {reason["source"] for reason in ranked[fresh]["reasons"]}
+
+
+@pytest.fixture
+def own_redis(shared_tree):
+    """A worker with topics and a Redis of its own."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        tree = renamed(shared_tree, "stock", redis=redis.url)
+        (worker,) = stack.enter_context(serving(tree))
+        yield stack.enter_context(Outside(tree)), worker
+
+
+def test_what_redis_lost_of_the_catalogue_comes_back(own_redis):
+    service, worker = own_redis
+    stock = [entry(f"item{n}", name=f"Item {n}", brand="Acme") for n in range(700)]
+    service.send("items", [*stock, entry("gone", name="Gone"), (b"gone", None), entry("item5", name="Renamed"), (None, b"{")])
+
+    def whole(n: int) -> bool:
+        return service.hash(f"item:item{n}").get("name") == ("Renamed" if n == 5 else f"Item {n}")
+
+    service.wait(lambda: all(whole(n) for n in (0, 5, 699)), "the entries")
+    service.wait(lambda: service.hash("catalogue").get("whole") == "1", "the mark")
+    service.wait(lambda: len(service.read("dead")) == 1, "the dead letter")
+    service.redis.flushall()
+    service.wait(lambda: all(map(whole, range(700))), "the entries once more")
+    assert "name" not in service.hash("item:gone")
+    assert len(service.read("dead")) == 1
+    # Also while nobody was there.
+    worker.stop()
+    service.redis.flushall()
+    worker.start()
+    service.wait(lambda: all(map(whole, range(700))), "the entries of the worker after it")

@@ -175,6 +175,19 @@ def test_events_of_other_partitioners_and_without_key_are_rekeyed_and_answered_o
     assert not [message for message in copies if message.key.decode() in {one["user_id"] for one in javas}]
 
 
+def test_a_rekeyed_event_keeps_its_headers_but_those_that_only_we_write(service, own):
+    lost = event(own("lost"), own("thing"))
+    trace = [("traceparent", b"\xff\x00"), ("again", b"1"), ("upwell.other", b"x"), ("none", None)]
+    for partition in range(4):  # one of them is the right one
+        service.send("events", [(None, json.dumps(lost).encode())], partition=partition, headers=trace)
+    service.settle()
+    copies = [found for found in service.read("events") if found.key == str(lost["user_id"]).encode()]
+    assert len(copies) == 3
+    for copy in copies:
+        assert (copy.headers["traceparent"], copy.headers["again"], copy.headers["none"]) == (b"\xff\x00", b"1", None)
+        assert "upwell.other" not in copy.headers
+
+
 def _kafka_python(tree, events):
     producer = KafkaProducer(bootstrap_servers=tree["brokers"], enable_idempotence=False)
     futures = [producer.send(tree["topics"]["events"], json.dumps(one).encode(), str(one["user_id"]).encode()) for one in events]

@@ -123,6 +123,22 @@ def _created(admin, topic) -> bool:
     return future.exception(30) is None
 
 
+def test_a_recreated_items_topic_is_taken_up_and_its_entries_are_the_newest(crew, outside, admin):
+    (worker,) = crew(1, partitions=3)
+    outside.send("items", [(b"tea", b'{"item_id":"tea","name":"Tea %d"}' % n) for n in range(5)])
+    outside.wait(lambda: outside.hash("item:tea").get("name") == "Tea 4", "the newest entry")
+    worker.stop()
+    topic = outside.topics["items"]
+    admin.delete_topics([topic])[topic].result(30)
+    wait_until_sync(lambda: topic not in admin.list_topics(timeout=10).topics, what="the topic is gone")
+    start(worker)
+    outside.send("items", [(b"tea", b'{"item_id":"tea","name":"Tea anew"}')])
+    outside.wait(lambda: outside.hash("item:tea").get("name") == "Tea anew", "the entry of the new topic")
+    outside.wait(lambda: outside.hash("catalogue").get("incarnation") == "1", "the mark")
+    outside.send("items", [(b"tea", b'{"item_id":"tea","name":"Tea again"}')])
+    outside.wait(lambda: outside.hash("item:tea").get("name") == "Tea again", "the entry after it")
+
+
 def test_a_log_that_begins_after_the_snapshot(served, outside, admin, mend):
     for key in outside.redis.scan_iter(f"{outside.prefix}snapshot*"):
         outside.redis.delete(key)
@@ -159,6 +175,23 @@ def test_a_damaged_record_ends_a_running_worker_too(crew, outside):
     wait_until_sync(lambda: not worker.alive, within=30, what="the worker ends")
     worker.kill()
     assert worker.exit_code == REFUSED, worker.words()
+
+
+def test_a_log_that_was_deleted_beneath_a_worker_that_stood_still(crew, outside, admin):
+    (worker,) = crew(1, partitions=3)
+    outside.push(*EVENTS)
+    outside.settle()
+    assert_taught(outside, len(EVENTS))
+    worker.pause()
+    for _ in range(20):  # the first few may go out with what the worker had asked for before
+        outside.send("learned", [(None, encode(Record(Kind.LAYOUT, 0, 3, 0, 0, b"")))], partition=0)
+    log = outside.topics["learned"]
+    admin.delete_records([TopicPartition(log, 0, outside.ends("learned")[0] - 1)])[TopicPartition(log, 0)].result(30)
+    worker.resume()
+    wait_until_sync(lambda: not worker.alive, within=30, what="the worker ends")
+    worker.kill()
+    assert worker.exit_code == REFUSED, worker.words()
+    assert "start it again, it goes on from the newest snapshot" in worker.words()
 
 
 def _learns_again(worker, outside) -> None:

@@ -63,6 +63,7 @@ async def documented(redis: Redis, keys: Keys) -> Keys:
         keys.segment(4): examples("segment:{k}"),
         keys.model: examples("model"),
         keys.applied: examples("applied"),
+        keys.catalogue: examples("catalogue"),
     }
     for key, fields in hashes.items():
         mapping: Any = fields
@@ -106,6 +107,7 @@ def test_every_name_is_of_its_family_whatever_the_id(one: str, other: str) -> No
         "trending": keys.trending,
         "model": keys.model,
         "applied": keys.applied,
+        "catalogue": keys.catalogue,
         "snapshot": keys.snapshot_pointer,
         "snapshot part": keys.snapshot_part(5, "w", 0),
     }

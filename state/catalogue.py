@@ -1,0 +1,53 @@
+"""How far the catalogue in Redis goes; where this mark is not whole, the topic `items` has to be read again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from state.connection import Client
+from state.keys import Keys
+
+__all__ = ["Mark", "advance", "begin_anew", "complete", "doubt", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """``incarnation`` counts how often the topic was recreated; ``ends`` is, by partition, the offset after the last entry."""
+
+    incarnation: int = 0
+    whole: bool = False
+    ends: Mapping[int, int] = field(default_factory=dict)
+
+
+async def read(redis: Client, keys: Keys) -> Mark:
+    """Read the mark; an empty one where there is none."""
+    stored: Any = await redis.hgetall(keys.catalogue)
+    ends = {int(name[4:]): int(value) for name, value in stored.items() if name.startswith(b"end:")}
+    return Mark(int(stored.get(b"incarnation", 0)), stored.get(b"whole") == b"1", ends)
+
+
+async def advance(redis: Client, keys: Keys, ends: Mapping[int, int]) -> None:
+    """Say up to where entries were kept."""
+    fields: Any = {f"end:{partition}": end for partition, end in ends.items()}
+    if fields:
+        await redis.hset(keys.catalogue, mapping=fields)
+
+
+async def complete(redis: Client, keys: Keys) -> None:
+    """Say that Redis has every entry that was kept."""
+    await redis.hset(keys.catalogue, "whole", "1")
+
+
+async def doubt(redis: Client, keys: Keys) -> None:
+    """Say that Redis may have lost entries."""
+    await redis.hdel(keys.catalogue, "whole")
+
+
+async def begin_anew(redis: Client, keys: Keys, incarnation: int) -> None:
+    """Say that the topic begins at 0 again."""
+    pipeline: Any = redis.pipeline(transaction=True)
+    pipeline.delete(keys.catalogue)
+    pipeline.hset(keys.catalogue, "incarnation", incarnation)
+    await pipeline.execute()

@@ -1,0 +1,154 @@
+"""Stock: the catalogue's entries go to the learned log and to Redis; what Redis lost is read from the topic again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from state import catalogue, items
+from state.connection import Client
+from state.keys import Keys
+from streams.catalogue import Entry, change_of
+from streams.dead_letters import partitions_of
+from streams.decode import DeadLetter
+from streams.ends import ends_of
+from streams.failures import persist
+from streams.metrics import Metrics
+from streams.models.models import Models
+from streams.publisher import Publisher, acknowledged
+from streams.records import Kind, Record, encode, encode_catalog
+from streams.schemas import BadItem, Deleted, Item, decode_item
+from streams.servers import consuming
+from streams.settings import Settings
+
+__all__ = ["AT_ONCE", "Message", "Stock"]
+
+log = logging.getLogger(__name__)
+
+# A record of so many entries stays far below a broker's usual limit of a megabyte.
+AT_ONCE = 500
+# An entry counts when its fence is above that of the one stored: its offset, and above that how often the topic was recreated.
+_INCARNATION = 40
+_POLL_MS = 1000
+
+
+class Message(Protocol):
+    """A message of the topic `items`, of whichever client."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Any
+
+
+class Stock:
+    """Keeps entries of the catalogue. Doing so twice changes nothing, for a fence lets newer ones only pass."""
+
+    def __init__(self, settings: Settings, redis: Client, publisher: Publisher, metrics: Metrics, models: Models) -> None:
+        self._settings = settings
+        self._topic = settings.topics.items
+        self._redis = redis
+        self._keys = Keys(settings.prefix)
+        self._publisher = publisher
+        self._metrics = metrics
+        self._models = models
+        self._reading: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Notice that the topic was recreated since: its offsets count anew, and its entries are newer than all before."""
+        mark = await catalogue.read(self._redis, self._keys)
+        async with consuming(self._settings.brokers) as consumer:
+            ends = {place.partition: end for place, end in (await ends_of(consumer, await self._places(consumer))).items()}
+        if any(ends.get(partition, 0) < end for partition, end in mark.ends.items()):
+            log.warning("topic %s was recreated; its entries count from now on, and all of them are read", self._topic)
+            await catalogue.begin_anew(self._redis, self._keys, await self._incarnation() + 1)
+
+    async def keep(self, messages: Sequence[Message], *, bury: bool = True) -> None:
+        """Teach and store one group of entries; what is none goes to the dead letters."""
+        entries, dead = _decoded(messages, await self._incarnation() << _INCARNATION)
+        if bury:
+            await self._bury(dead)
+        if entries:
+            record = Record(Kind.CATALOG, 0, 0, 0, 0, encode_catalog(change_of(entries)))
+            await self._publisher.append(encode(record))
+            for partition, rows in groupby(sorted(entries, key=_partition), key=_partition):
+                await items.write_catalogue(self._redis, self._keys, partition, [_row(fence, entry) for _, fence, entry in rows])
+        await catalogue.advance(self._redis, self._keys, {message.partition: message.offset + 1 for message in messages})
+
+    async def look(self) -> None:
+        """Begin to read the whole topic again where Redis does not have it all; once a second, by one worker."""
+        if self._reading is not None and self._reading.done():
+            self._reading.result()
+            self._reading = None
+        if self._reading is None and not (await catalogue.read(self._redis, self._keys)).whole:
+            self._reading = asyncio.create_task(persist("the catalogue", self._read_all))
+
+    async def lost(self) -> None:
+        """Redis lost writes: whether of the catalogue too, nobody knows."""
+        await catalogue.doubt(self._redis, self._keys)
+
+    async def stop(self) -> None:
+        """Leave what is not read to the next worker."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read_all(self) -> None:
+        async with consuming(self._settings.brokers) as consumer:
+            ends = await ends_of(consumer, await self._places(consumer))
+            for place, begin in (await consumer.beginning_offsets(ends)).items() if ends else ():
+                consumer.seek(place, begin)
+            kept = await self._keep_to(consumer, ends)
+        await catalogue.complete(self._redis, self._keys)
+        if kept:
+            log.info("%d entries of topic %s were read again, for Redis did not have them all", kept, self._topic)
+
+    async def _keep_to(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> int:
+        kept, waiting = 0, set(ends)
+        while waiting := {place for place in waiting if await consumer.position(place) < ends[place]}:
+            found = await consumer.getmany(*waiting, timeout_ms=_POLL_MS, max_records=AT_ONCE)
+            for messages in found.values():
+                kept += len(messages)
+                await self.keep(messages, bury=False)
+        return kept
+
+    async def _places(self, consumer: AIOKafkaConsumer) -> Collection[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in sorted(await partitions_of(consumer, self._topic))]
+
+    async def _incarnation(self) -> int:
+        """Redis may have lost it; what the models have taken up is not to be undercut."""
+        taken = int(self._models.catalog.offset.max(initial=-1)) >> _INCARNATION
+        return max((await catalogue.read(self._redis, self._keys)).incarnation, taken)
+
+    async def _bury(self, dead: Iterable[DeadLetter]) -> None:
+        await acknowledged([await self._publisher.bury(self._topic, letter) for letter in dead])
+        for letter in dead:
+            self._metrics.dead_letters.labels(letter.reason.stage).inc()
+
+
+def _partition(entry: Entry) -> int:
+    return entry[0]
+
+
+def _decoded(messages: Sequence[Message], incarnation: int) -> tuple[list[Entry], list[DeadLetter]]:
+    entries: list[Entry] = []
+    dead: list[DeadLetter] = []
+    for message in messages:
+        try:
+            entries.append((message.partition, incarnation + message.offset, decode_item(message.key, message.value)))
+        except BadItem as reason:
+            headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
+            dead.append(DeadLetter(message.key, message.value, message.partition, message.offset, reason, list(headers)))
+    return entries, dead
+
+
+def _row(fence: int, entry: Item | Deleted) -> items.CatalogueEntry:
+    fields = msgspec.structs.asdict(entry) if isinstance(entry, Item) else {}
+    return items.CatalogueEntry(entry.item_id, fence, {name: value for name, value in fields.items() if name in items.CATALOGUE})
