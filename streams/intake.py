@@ -143,14 +143,6 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def look_back(self) -> None:
         """Rule 6 where no commit would notice: go back when Redis has less than it had acknowledged."""
-        known = dict(self._positions.applied)
-        stored = await self._store.applied()
-        for partition, applied in known.items():
-            if applied is not None and stored.get(partition, -1) < applied:
-                self.go_back(partition)
-
-    async def verify(self) -> None:
-        """Notice that Redis lost writes also while no event comes, and then go back (rule 6)."""
         known = {partition: applied for partition, applied in self._positions.applied.items() if applied is not None}
         stored = await self._store.applied()
         if any(stored.get(partition, -1) < applied for partition, applied in known.items()):

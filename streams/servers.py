@@ -69,12 +69,19 @@ async def producing(brokers: str, **settings: object) -> AsyncIterator[AIOKafkaP
 
 @asynccontextmanager
 async def consuming(brokers: str, **settings: object) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer without automatic commits."""
+    """As ``reading``, for commands: what is away is one sentence."""
+    with kafka_or_failed(brokers):
+        async with reading(brokers, **settings) as consumer:
+            yield consumer
+
+
+@asynccontextmanager
+async def reading(brokers: str, **settings: object) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer without automatic commits, whose errors are Kafka's own: a worker waits out those that pass."""
     options: dict[str, Any] = {"enable_auto_commit": False, "request_timeout_ms": PATIENCE, "auto_offset_reset": "earliest"}
     consumer = AIOKafkaConsumer(bootstrap_servers=brokers, **(options | settings))
-    with kafka_or_failed(brokers):
-        try:
-            await consumer.start()
-            yield consumer
-        finally:
-            await asyncio.shield(consumer.stop())
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await asyncio.shield(consumer.stop())

@@ -24,7 +24,7 @@ from streams.models.models import Models
 from streams.publisher import Publisher, acknowledged
 from streams.records import Kind, Record, encode, encode_catalog
 from streams.schemas import BadItem, Deleted, Item, decode_item
-from streams.servers import consuming
+from streams.servers import reading
 from streams.settings import Settings
 
 __all__ = ["AT_ONCE", "Message", "Stock"]
@@ -64,7 +64,7 @@ class Stock:
     async def open(self) -> None:
         """Notice that the topic was recreated since: its offsets count anew, and its entries are newer than all before."""
         mark = await catalogue.read(self._redis, self._keys)
-        async with consuming(self._settings.brokers) as consumer:
+        async with reading(self._settings.brokers) as consumer:
             ends = {place.partition: end for place, end in (await ends_of(consumer, await self._places(consumer))).items()}
         if any(ends.get(partition, 0) < end for partition, end in mark.ends.items()):
             log.warning("topic %s was recreated; its entries count from now on, and all of them are read", self._topic)
@@ -101,7 +101,7 @@ class Stock:
             await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _read_all(self) -> None:
-        async with consuming(self._settings.brokers) as consumer:
+        async with reading(self._settings.brokers) as consumer:
             ends = await ends_of(consumer, await self._places(consumer))
             for place, begin in (await consumer.beginning_offsets(ends)).items() if ends else ():
                 consumer.seek(place, begin)
