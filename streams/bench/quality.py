@@ -1,4 +1,4 @@
-"""Quality: hit rate at 10 of the blend and of each source, on a year of purchases that comes with Upwell, and on given files."""
+"""Quality: hit rate and reciprocal rank of the blend and of each source, on purchases that come along and on given files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from streams import sample
 from streams.bench.figures import Figure
 from streams.bench.place import Place
 from streams.evaluate import Evaluation
-from streams.evaluated import events_of
+from streams.evaluated import events_of, items_of
 from streams.schemas import Event, Item, decode_event, decode_item
 from streams.settings import Settings
 
 WARMUP = 0.2
+MEASURES = ("hr@10", "mrr@20")
 EVERY = 10.0  # s between two words on how far it is
 
 
@@ -29,8 +30,9 @@ def run(place: Place, count: int, files: Sequence[str] = ()) -> tuple[list[Figur
     for file in files:
         name = Path(file).resolve().parent.name if Path(file).stem.startswith("events") else Path(file).stem
         events, _ = events_of(file, limit=count)
-        results[name] = _evaluated(place, settings, events, (), name)
-    return [_figure(name, result) for name, result in results.items()], {"quality": results}
+        results[name] = _evaluated(place, settings, events, _catalogue(Path(file)), name)
+    told = [_figure(measure, name, result) for name, result in results.items() for measure in MEASURES]
+    return told, {"quality": results}
 
 
 def _evaluated(place: Place, settings: Settings, events: Sequence[Event], items: Iterable[Item], name: str) -> dict[str, Any]:
@@ -49,10 +51,17 @@ def _evaluated(place: Place, settings: Settings, events: Sequence[Event], items:
     return evaluation.result(time.monotonic() - begun)
 
 
-def _figure(name: str, result: dict[str, Any]) -> Figure:
-    sources = {source: figures["hr@10"] for source, figures in result["sources"].items()}
+def _figure(measure: str, name: str, result: dict[str, Any]) -> Figure:
+    sources = {source: figures[measure] for source, figures in result["sources"].items()}
     ranked = dict(sorted(sources.items(), key=lambda one: -one[1]))
-    return Figure(f"HR@10 of the blend, {name}", result["blend"]["hr@10"], "", at_least=max(sources.values()), peers=ranked)
+    title = f"{measure.upper()} of the blend, {name}"
+    return Figure(title, result["blend"][measure], "", at_least=max(sources.values()), peers=ranked)
+
+
+def _catalogue(events: Path) -> list[Item]:
+    """The items beside a file of events: items.csv.gz beside events.csv.gz."""
+    beside = events.with_name(events.name.replace("events", "items"))
+    return items_of(str(beside))[0] if beside != events and beside.exists() else []
 
 
 def _purchases(count: int) -> list[Event]:

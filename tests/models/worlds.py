@@ -16,6 +16,7 @@ from streams.models.kmeans import KMeans
 from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.models.popularity import Popularity
+from streams.models.similarity import Similarity
 from streams.models.sources import FEATURES, SOURCES
 from streams.models.visits import Visits
 
@@ -195,6 +196,12 @@ REGISTRY: list[Stateful] = [
         splits=False,
     ),
     Stateful("Blend", lambda: Blend(**WEIGHTS), rank, lambda arrays: Blend.from_arrays(arrays, **WEIGHTS), splits=False),
+    Stateful(
+        "Similarity",
+        Similarity,
+        lambda model, world: model.partial_fit(world.users, world.items, world.weights),
+        Similarity.from_arrays,
+    ),
     Stateful(
         "Models",
         lambda: Models(**ALL),
