@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -32,10 +34,20 @@ log = logging.getLogger(__name__)
 _MAX_POLL_MS = 3_600_000
 # How long the end of the worker waits for a batch that a server keeps from being finished.
 _GRACE_SECONDS = 3.0
-# A batch of so few is published before the next is looked at, which would keep the loop from it for longer than it takes.
-_AWAITED = 100
+# A batch of so few is scored on the loop: the one before must be on the wire by then, or scoring keeps it from being sent.
+_ON_THE_LOOP = 100
+_ON_THE_WIRE = 0.002  # s
+# Batches on their way out: one is published while the one before is written.
+_UNDER_WAY = 2
 # A batch never gets smaller than this, or the cost of a round trip would keep it small.
 _FEWEST = 64
+
+
+class Leaving(NamedTuple):
+    """A batch on its way out."""
+
+    published: asyncio.Task[None]
+    written: asyncio.Task[None]
 
 
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -74,7 +86,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._size = _FEWEST
         self._fetching = Fetching(self._consumer)
         self._in_hand = asyncio.Lock()
-        self._finishing: asyncio.Task[None] | None = None
+        self._leaving: deque[Leaving] = deque()
         self._stopping = False
         self._committed_at = 0.0
         self.partitions = 0
@@ -101,17 +113,15 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._stopping = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_SECONDS), self._in_hand:
-                if self._finishing is not None:
-                    await asyncio.gather(asyncio.shield(self._finishing), return_exceptions=True)
+                await asyncio.shield(self._left())
         await self._fetching.stop()
         await self._consumer.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish the batch in hand before the partitions go; a worker that cannot is fenced by the rules anyway."""
         async with self._in_hand:
-            if self._finishing is not None:
-                # Only waited for: what became of it is for the loop to handle.
-                await asyncio.wait([self._finishing])
+            # Only waited for: what became of them is for the loop to handle.
+            await self._left()
             for partition in [topic_partition.partition for topic_partition in revoked]:
                 self._forget(partition)
             self._epoch += 1
@@ -192,13 +202,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         answer = await self._pipeline.prepare(batch, self.partitions)
         self._positions.read(answer.ends)
         self._fetching.ahead(self._size, self._epoch)
-        await self._settle()
+        await self._make_way()
+        leaving = self._leave(answer)
         count = sum(map(len, messages.values()))
-        if count <= _AWAITED:
-            await self._publish(answer)
-            self._finishing = asyncio.create_task(self._write(answer))
-        else:
-            self._finishing = asyncio.create_task(self._finish(answer))
+        if count <= _ON_THE_LOOP:
+            await asyncio.wait([leaving.published], timeout=_ON_THE_WIRE)
         self._metrics.batch_events.observe(count)
         self._adapt(count, time.monotonic() - began)
 
@@ -208,24 +216,42 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         aim = min(max(wanted, _FEWEST), self._settings.intake.batch_events)
         self._size = max(_FEWEST, int((self._size + aim) / 2)) if count < self._size else int(min(aim, 2 * self._size))
 
-    async def _settle(self) -> None:
-        """Wait until the batch before is published, written and committed; raise what became of it."""
-        if self._finishing is not None:
-            finishing, self._finishing = self._finishing, None
-            await finishing
+    def _leave(self, answer: Answer) -> Leaving:
+        """Rule 5: publish and await the acknowledgements, then write Redis, batch after batch."""
+        before = self._leaving[-1].written if self._leaving else None
+        published = asyncio.create_task(self._publish(answer))
+        leaving = Leaving(published, asyncio.create_task(self._write(answer, published, before)))
+        self._leaving.append(leaving)
+        return leaving
 
-    async def _finish(self, answer: Answer) -> None:
-        """Rule 5: publish and await the acknowledgements, then write Redis."""
-        await self._publish(answer)
-        await self._write(answer)
+    async def _make_way(self) -> None:
+        """Wait until the batch before is published, so that each partition keeps its order; raise what became of it."""
+        if self._leaving:
+            await self._leaving[-1].published
+        while self._leaving and (len(self._leaving) >= _UNDER_WAY or self._leaving[0].written.done()):
+            await self._leaving[0].written
+            self._leaving.popleft()
+
+    async def _settle(self) -> None:
+        """Wait until all is published, written and committed; raise what became of it."""
+        while self._leaving:
+            await self._leaving[0].written
+            self._leaving.popleft()
+
+    async def _left(self) -> None:
+        """Wait for what is on its way out, whatever becomes of it."""
+        await asyncio.gather(*(leaving.written for leaving in self._leaving), return_exceptions=True)
 
     async def _publish(self, answer: Answer) -> None:
         with self._metrics.stage("publish"):
             await self._publisher.publish(answer)
         self._count(answer)
 
-    async def _write(self, answer: Answer) -> None:
-        """Write Redis, then commit to Kafka for the lag tools."""
+    async def _write(self, answer: Answer, published: asyncio.Task[None], before: asyncio.Task[None] | None) -> None:
+        """Write Redis once this batch is published and the one before is written; then commit to Kafka for the lag tools."""
+        await published
+        if before is not None:
+            await before
         with self._metrics.stage("commit"):
             goals = self._positions.goals(answer.ends)
             self._positions.committed(goals, await self._store.commit(answer.writes, goals))
@@ -260,9 +286,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Rule 6: something was lost or away; when all is back, drop the profiles and go on by rule 2."""
         log.warning("going back to the last offsets that are safe: %s", error)
         async with self._in_hand:
-            if self._finishing is not None:
-                await asyncio.gather(self._finishing, return_exceptions=True)
-                self._finishing = None
+            await self._left()
+            self._leaving.clear()
             self._pipeline.profiles.let_go_all()
             self._resume |= set(self._positions.next)
             self._rewind = self._store.cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,9 +94,9 @@ class Worker:
         self.pipeline = Pipeline(SETTINGS, self.fold.models, self.teacher, self.wire, METRICS, clock=lambda: NOW)
         self.positions = Positions("events", self.teacher)
         self.due: set[int] = set()
-        self.answer: Answer | None = None
+        self.leaving: deque[Answer] = deque()
         self.failed: Exception | None = None
-        self.published = False
+        self.published = True
         self.refusals = 0
         self.luck = 0
 
@@ -130,23 +131,34 @@ class Worker:
             batch = Batch(messages, self.positions.begins(messages))
             answer = await self.pipeline.prepare(batch, len(self.world.events))
             self.positions.read(answer.ends)
-            await self.settle()
-            self.answer, self.published = answer, False
+            await self.make_way()
+            self.leaving.append(answer)
+            self.published = False
         else:
             await self.settle()
 
+    async def make_way(self) -> None:
+        """Publish the batch before, which may then wait to be written; raise what became of those before."""
+        self.publish(self.luck)
+        while len(self.leaving) > self.luck % 2:
+            await self._write()
+        if self.failed:
+            raise self.failed
+
     async def settle(self) -> None:
-        """Rule 5: finish the batch before; raise what became of it."""
+        """Rule 5: finish all batches; raise what became of them."""
         await self.finish()
         if self.failed:
             raise self.failed
 
     async def finish(self) -> None:
-        """Publish the batch in hand, then commit it; what fails is told when it is settled."""
-        if self.answer is None:
-            return
+        """Publish the batch in hand, then commit it and those before; what fails is told when it is settled."""
         self.publish(self.luck)
-        answer, self.answer = self.answer, None
+        while self.leaving:
+            await self._write()
+
+    async def _write(self) -> None:
+        answer = self.leaving.popleft()
         try:
             goals = self.positions.goals(answer.ends)
             self.positions.committed(goals, await self.wire.commit(answer.writes, goals))
@@ -155,17 +167,18 @@ class Worker:
             if not is_transient(error):
                 raise
             self.failed = error
+            self.leaving.clear()
 
     def publish(self, luck: int) -> None:
-        if self.answer is not None and not self.published:
-            self.world.deliver(self.answer, luck)
+        if not self.published:
+            self.world.deliver(self.leaving[-1], luck)
             self.published = True
 
     def break_off(self, luck: int) -> None:
         """Fail while publishing: some of it arrives, some arrives late, some never."""
-        if self.answer is not None and not self.published:
-            self.world.deliver_part(self.answer, Random(luck))
-            self.answer, self.failed = None, Lost("the broker did not answer")
+        if not self.published:
+            self.world.deliver_part(self.leaving.pop(), Random(luck))
+            self.published, self.failed = True, Lost("the broker did not answer")
 
     async def _recover(self) -> None:
         await self.finish()
@@ -198,7 +211,7 @@ class Worker:
         events = self.world.events
         return bool(
             self.due
-            or self.answer
+            or self.leaving
             or self.failed
             or self.fold.models.version < len(self.world.log)
             or any(at < len(events[partition]) for partition, at in self.positions.next.items())
