@@ -175,7 +175,7 @@ class ModelKnobs(_Section):
     """Step of the blend's Adagrad; larger follows change sooner and trembles more."""
     shrink: Annotated[float, Field(ge=1, le=1e6)] = 200.0
     """Judged events at which a segment's own weights count as much as everybody's."""
-    per_source: Count = 30
+    per_source: Count = 20
     """Candidates that each source brings into the blend."""
     keep: Annotated[int, Field(ge=10, le=1000)] = 128
     """Candidates of a published list that are kept in memory, for the blend to learn from what the user does next."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.candidates import Candidates, blend, choose, unite
-from streams.models.compile import lean
+from streams.models.compile import inlined, lean
 from streams.models.content import look_alike
 from streams.models.covisits import count_covisits
 from streams.models.hidden import Net, activate, context_of
@@ -24,6 +24,8 @@ from streams.models.top import index_of, score_of
 __all__ = ["Answer", "Options", "Question", "Scratch", "answer_all"]
 
 COMMON_LISTS = len(COMMON)
+# A candidate that is written already.
+COPIED = 2
 
 
 class Question(NamedTuple):
@@ -102,8 +104,7 @@ def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scrat
 @lean
 def _list(user: int, net: Any, bias: Any, pool: Any, candidates: Any, answer: Any) -> None:
     """Write the best candidates with their sources."""
-    members = candidates.size[0]
-    answer.counts[user] = min(members, answer.items.shape[1])
+    answer.counts[user] = min(candidates.ordered[0], answer.items.shape[1])
     for rank in range(answer.counts[user]):
         joined = candidates.order[0, rank]
         item = index_of(joined)
@@ -132,24 +133,28 @@ def _explain(question: Any, user: int, rings: Any, shelves: Any, options: Any, s
 
 @lean
 def _keep(user: int, options: Any, pool: Any, candidates: Any, answer: Any) -> None:
-    """Write the candidates to learn from, in blend order: all that are judged, then the best of the others, up to ``keep``."""
-    members, spare = candidates.size[0], options.keep
-    for rank in range(members):
-        member = candidates.member[pool.slots[index_of(candidates.order[0, rank])]]
-        if rank < options.judged:
-            candidates.judged[member] = 1
-        spare -= candidates.judged[member]
-    end = answer.starts[user]
-    for rank in range(members):
-        item = index_of(candidates.order[0, rank])
-        member = candidates.member[pool.slots[item]]
-        if end - answer.starts[user] < options.keep and (candidates.judged[member] or spare > 0):
-            spare -= 1 - candidates.judged[member]
-            answer.candidates[end] = item
-            for feature in range(answer.features.shape[1]):
-                answer.features[end, feature] = candidates.features[member, feature]
-            end += 1
+    """Write the candidates to learn from, up to ``keep``: the blend's best in order, the best of every source, then others."""
+    begin = answer.starts[user]
+    end, stop = begin, begin + options.keep
+    for rank in range(min(options.judged, candidates.ordered[0])):
+        end = _copy(candidates, candidates.member[pool.slots[index_of(candidates.order[0, rank])]], pool, end, stop, answer)
+    for wanted in (1, 0):
+        for member in range(candidates.size[0]):
+            if candidates.judged[member] == wanted:
+                end = _copy(candidates, member, pool, end, stop, answer)
     answer.starts[user + 1] = end
+
+
+@inlined
+def _copy(candidates: Any, member: int, pool: Any, end: int, stop: int, answer: Any) -> int:
+    """Write one candidate, unless there is no room; it is not written again."""
+    candidates.judged[member] = COPIED
+    if end == stop:
+        return end
+    answer.candidates[end] = pool.items[candidates.rows[member]]
+    for feature in range(answer.features.shape[1]):
+        answer.features[end, feature] = candidates.features[member, feature]
+    return end + 1
 
 
 @lean

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from streams.models.compile import column, kernel
 from streams.models.decay import weight
 from streams.models.gradient import gradients
-from streams.models.hidden import CONTEXT, Hidden, Net
+from streams.models.hidden import CONTEXT, Hidden, Net, add_up
 from streams.models.sources import FEATURES, SOURCES, TRAITS
 
 __all__ = ["Blend", "BlendDelta"]
@@ -97,6 +97,64 @@ def _step(
         weights[f] = max(weights[f] - min(max(step, -_LONGEST), _LONGEST), floor[f])
 
 
+@kernel
+def _fold(
+    segments: NDArray[np.int16],
+    events: NDArray[np.int64],
+    gradient: NDArray[np.float64],
+    memory: float,
+    rate: float,
+    floors: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    seen_by_segment: NDArray[np.float64],
+    events_by_segment: NDArray[np.int64],
+) -> None:
+    """Step the global weights by all that was taught, and each segment's offsets by its own part; ``floors`` float64[2, F]."""
+    width, taught = weights.shape[0], 0
+    total = np.zeros(2 * width)
+    for g in range(segments.shape[0]):
+        taught += events[g]
+        for f in range(2 * width):
+            total[f] += gradient[g, f]
+    _step(total[:width], total[width:], weight(taught, memory), rate, floors[0], weights, seen)
+    for g in range(segments.shape[0]):
+        segment = np.int64(segments[g])
+        if 0 <= segment < offsets.shape[0]:
+            events_by_segment[segment] += events[g]
+            sums, squares, keep = gradient[g, :width], gradient[g, width:], weight(events[g], memory)
+            _step(sums, squares, keep, rate, floors[1], offsets[segment], seen_by_segment[segment])
+
+
+@kernel
+def _sum(
+    rows: NDArray[np.float64],
+    of: NDArray[np.int16],
+    features: int,
+    place: NDArray[np.int64],
+    segments: NDArray[np.int16],
+    events: NDArray[np.int64],
+    gradient: NDArray[np.float64],
+    hidden: NDArray[np.float64],
+) -> int:
+    """Sum by segment the rows of events that teach; ``place`` int64 by segment + 1, of -1. Gives the number of segments found."""
+    found = 0
+    for n in range(rows.shape[0]):
+        if rows[n, rows.shape[1] - 1] <= 0.0:
+            continue
+        if place[of[n] + 1] < 0:
+            place[of[n] + 1], segments[found] = found, of[n]
+            found += 1
+        at = place[of[n] + 1]
+        events[at] += 1
+        for f in range(features):
+            gradient[at, f] += rows[n, f]
+            gradient[at, features + f] += rows[n, f] * rows[n, f]
+        add_up(features + CONTEXT, rows[n, features:], hidden)
+    return found
+
+
 class Blend:
     """Weights of the sources' features, learned online by a listwise loss.
 
@@ -177,6 +235,7 @@ class Blend:
         self.offsets = np.zeros((segments, FEATURES))
         self.events = np.zeros(segments, np.int64)
         self.guard, self.recent = np.zeros(_S), np.zeros(_S + 1)
+        self._floors = np.stack([self.floor, _BOTTOMLESS])
         self._seen = np.zeros(FEATURES)
         self._seen_by_segment = np.zeros((segments, FEATURES))
 
@@ -201,10 +260,14 @@ class Blend:
 
     def summed(self, rows: NDArray[np.float64], segments: ArrayLike) -> BlendDelta:
         """Sum the rows that ``each`` gave for events of these segments."""
-        rows, of = rows[rows[:, -1] > 0, :-1], column(segments, np.int16)[rows[:, -1] > 0]
-        linear = rows[:, :FEATURES]
-        hidden = [self.hidden.summed(rows[:, FEATURES:])] if len(rows) else []
-        return _by_segment(of, np.ones(len(rows), np.int64), np.concatenate([linear, linear * linear], axis=1), hidden)
+        of = column(segments, np.int16)
+        place = np.full(int(of.max(initial=-1)) + 2, -1, np.int64)
+        most = min(len(rows), len(place))
+        found, events, gradient = np.zeros(most, np.int16), np.zeros(most, np.int64), np.zeros((most, 2 * FEATURES))
+        hidden = np.zeros((1, self.hidden.taught_size))
+        size = _sum(rows, of, FEATURES, place, found, events, gradient, hidden[0])
+        order = np.argsort(found[:size])
+        return BlendDelta(found[:size][order], events[order], gradient[order], hidden[: min(size, 1)])
 
     def each(
         self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, segments: ArrayLike, contexts: ArrayLike
@@ -243,21 +306,13 @@ class Blend:
         """Fold what events taught: one step of the global weights and the hidden layer, and one of each segment's offsets."""
         if not len(delta.segment):
             return
-        width = len(self.weights)
-        gradient = column(delta.gradient, np.float64)
-        total = np.zeros(2 * width)
-        for row in gradient:
-            total += row
-        taught = int(delta.events.sum())
-        keep = weight(taught, self.memory)
-        _step(total[:width], total[width:], keep, self.rate, self.floor, self.weights, self._seen)
+        taught = column(delta.gradient, np.float64)
+        learned = self.weights, self._seen, self.offsets, self._seen_by_segment, self.events
+        segments, events = column(delta.segment, np.int16), column(delta.events, np.int64)
+        _fold(segments, events, taught, self.memory, self.rate, self._floors, *learned)
+        keep = weight(int(delta.events.sum()), self.memory)
         for row in column(delta.hidden, np.float64):
             self.hidden.apply(row, keep)
-        for segment, events, row in zip(delta.segment.tolist(), delta.events.tolist(), gradient, strict=True):
-            if 0 <= segment < len(self.offsets):
-                self.events[segment] += events
-                keep, offsets, seen = weight(events, self.memory), self.offsets[segment], self._seen_by_segment[segment]
-                _step(row[:width], row[width:], keep, self.rate, _BOTTOMLESS, offsets, seen)
 
     def watch(self, hits: NDArray[np.int64], judged: int) -> None:
         """Fold the hits of each source and, last, of the blend: int64[S + 1], out of so many lists."""

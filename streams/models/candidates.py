@@ -28,8 +28,8 @@ class Candidates(NamedTuple):
 
     ``heaps`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[6]: scores to be reached, by
     column of the pool; ``size`` int64[1]: members; ``member`` int32[pool]: of each row of the pool, -1 none; ``rows`` int32[C]:
-    of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if near the top of some source; ``order`` int64[1, C] and
-    ``ordered`` int64[1]: keys of blend score and item, best first; ``layer`` float32[H]: the hidden layer.
+    of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if near the top of some source or of the blend; ``order``
+    int64[1, top] and ``ordered`` int64[1]: keys of blend score and item, the best first; ``layer`` float32[H]: the hidden layer.
     """
 
     heaps: NDArray[np.int64]
@@ -45,8 +45,8 @@ class Candidates(NamedTuple):
     layer: NDArray[np.float32]
 
 
-def new_candidates(pool_rows: int, per_source: int) -> Candidates:
-    """Make scratch for a pool of this many rows."""
+def new_candidates(pool_rows: int, per_source: int, top: int) -> Candidates:
+    """Make scratch for a pool of this many rows, of which so many of the best are put in order."""
     room, sources = min(pool_rows, per_source * len(SOURCES)), len(SOURCES)
     heaps = (
         np.zeros((sources, per_source), np.int64),
@@ -61,7 +61,7 @@ def new_candidates(pool_rows: int, per_source: int) -> Candidates:
         rows,
         features,
         np.zeros(room, np.uint8),
-        np.zeros((1, room), np.int64),
+        np.zeros((1, top), np.int64),
         np.zeros(1, np.int64),
         np.zeros(HIDDEN, np.float32),
     )
@@ -162,7 +162,7 @@ def unite(rings: Any, pool: Any, judged: int, candidates: Any) -> None:
 
 @lean
 def blend(net: Any, user: int, bias: Any, pool: Any, candidates: Any) -> None:
-    """Order the candidates by what the net makes of their features."""
+    """Put the best candidates in order by what the net makes of their features."""
     ordered, layer, weights = candidates.ordered, candidates.layer, net.linear[user]
     ordered[0] = 0
     for member in range(candidates.size[0]):

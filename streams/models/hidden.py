@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streams.models.compile import inlined, kernel, lean
 
-__all__ = ["CONTEXT", "HIDDEN", "Hidden", "Net", "activate", "context_of", "effect", "weigh_up"]
+__all__ = ["CONTEXT", "HIDDEN", "Hidden", "Net", "activate", "add_up", "context_of", "effect", "weigh_up"]
 
 HIDDEN = 16
 CONTEXT = 6
@@ -93,19 +93,49 @@ def effect(net: Any, weights: Any, layer: Any, feature: int) -> float:
 
 
 @kernel
-def _step(
+def _fold(
     weights: NDArray[np.float64],
-    gradient: NDArray[np.float64],
+    out: NDArray[np.float64],
     by_row: NDArray[np.float64],
     by_unit: NDArray[np.float64],
-    total: float,
+    by_out: NDArray[np.float64],
+    taught: NDArray[np.float64],
+    keep: float,
     rate: float,
 ) -> None:
     """Step by Adagrad, each weight's sum of squares taken as its row's share of its unit's (Shazeer, Stern 2018)."""
-    for row in range(weights.shape[0]):
-        for h in range(weights.shape[1]):
-            step = rate * gradient[row, h] / math.sqrt(1.0 + by_row[row] * by_unit[h] / max(total, 1e-12))
+    rows, units = weights.shape
+    squares, total = (rows + 1) * units, 0.0
+    for row in range(rows):
+        by_row[row] = keep * by_row[row] + taught[squares + row]
+    for h in range(units):
+        by_unit[h] = keep * by_unit[h] + taught[squares + rows + h]
+        by_out[h] = keep * by_out[h] + taught[squares + rows + units + h]
+        total += by_unit[h]
+    for row in range(rows):
+        share = by_row[row] / max(total, 1e-12)
+        for h in range(units):
+            step = rate * taught[row * units + h] / math.sqrt(1.0 + share * by_unit[h])
             weights[row, h] -= min(max(step, -_LONGEST), _LONGEST)
+    for h in range(units):
+        step = rate * taught[rows * units + h] / math.sqrt(1.0 + by_out[h])
+        out[h] -= min(max(step, -_LONGEST), _LONGEST)
+
+
+@kernel
+def add_up(rows: int, gradient: NDArray[np.float64], taught: NDArray[np.float64]) -> None:
+    """Add one event's gradient, float64[size], and its squares by row, by unit and out of it, to float64[taught_size]."""
+    units = HIDDEN
+    size = (rows + 1) * units
+    for n in range(size):
+        taught[n] += gradient[n]
+    for row in range(rows):
+        for h in range(units):
+            square = gradient[row * units + h] * gradient[row * units + h]
+            taught[size + row] += square
+            taught[size + rows + h] += square
+    for h in range(units):
+        taught[size + rows + units + h] += gradient[rows * units + h] * gradient[rows * units + h]
 
 
 class Hidden:
@@ -151,25 +181,9 @@ class Hidden:
         weights = self.weights.astype(np.float32)
         return Net(linear, weights[: self.features], weights[self.features :], self.out.astype(np.float32))
 
-    def summed(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum the gradients of n events, float64[n, size]: float64[taught_size]."""
-        squares = (gradients * gradients).sum(axis=0)
-        within, out = squares[:-HIDDEN].reshape(self.weights.shape), squares[-HIDDEN:]
-        return np.concatenate([gradients.sum(axis=0), within.sum(axis=1), within.sum(axis=0), out])
-
     def apply(self, taught: NDArray[np.float64], keep: float) -> None:
         """Step down what events taught, float64[taught_size]; earlier squares count ``keep`` times."""
-        rows, size = len(self.by_row), self.size
-        within, out = taught[: self.weights.size].reshape(self.weights.shape), taught[self.weights.size : size]
-        self.by_row = keep * self.by_row + taught[size : size + rows]
-        self.by_unit = keep * self.by_unit + taught[size + rows : size + rows + HIDDEN]
-        self.by_out = keep * self.by_out + taught[size + rows + HIDDEN :]
-        # The order of a sum is part of the fold: plain additions, the same on every CPU.
-        total = 0.0
-        for value in self.by_unit.tolist():
-            total += value
-        _step(self.weights, np.ascontiguousarray(within), self.by_row, self.by_unit, total, self.rate)
-        self.out -= np.clip(self.rate * out / np.sqrt(1.0 + self.by_out), -_LONGEST, _LONGEST)
+        _fold(self.weights, self.out, self.by_row, self.by_unit, self.by_out, taught, keep, self.rate)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copy everything the layer has learned."""

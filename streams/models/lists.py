@@ -63,9 +63,11 @@ def _counted(top: NDArray[np.int32], counts: NDArray[np.float64]) -> tuple[NDArr
 
 @lean
 def put(lists: Any, row: int, available: Any, pool: Any, candidates: Any) -> None:
-    """Offer one list's items to its source's candidates."""
+    """Offer one list's items to its source's candidates; of a list in order no more than there is room for."""
     source = lists.sources[row]
     for n in range(lists.items.shape[1]):
         item = np.int64(lists.items[row, n])
+        if source != SEGMENT and candidates.sizes[source] == candidates.heaps.shape[1]:
+            break
         if item >= 0 and eligible(pool.flags[place(pool, item)], available, item):
             offer(candidates.heaps, source, candidates.sizes, key(lists.scores[row, n], item))

@@ -55,7 +55,7 @@ class Recommender:
     per_source : int
         Candidates each source may name.
     keep, judged : int
-        Candidates returned to learn from: those of rank ``judged`` or better in any source or in the blend, then the best others.
+        Candidates returned to learn from: those of rank ``judged`` or better in the blend, in its order, or in any source; then others.
     neighbors : int
         K, nearest users.
     query_items, covisit_items, content_items : int
@@ -200,7 +200,7 @@ class Recommender:
             pool = new_pool(items, touched, 2 * asked)
             crowd = new_crowd(users, self._query_items * visitors, self._query_items, self._neighbors)
             evidence = new_evidence(items, self._size, self._query_items)
-            candidates = new_candidates(len(pool.items), self._per_source)
+            candidates = new_candidates(len(pool.items), self._per_source, max(self._size, self._judged))
             recent = new_recent(self._query_items)
             alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
             self._scratch = Scratch(pool, recent, crowd, candidates, evidence, np.zeros(HIDDEN, np.float32), *alike)
