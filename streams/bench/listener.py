@@ -9,28 +9,69 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as AioPlace
 
 from streams.servers import consuming
 
 Arrival = tuple[float, str, int, float]
 
+PATIENCE = 30.0  # s until the broker must have answered
+LOOK = 0.1  # s between two looks whether to end
 
-async def listen(brokers: str, topic: str, partitions: int) -> list[tuple[float, bytes]]:
-    """Give moment and value of every message until standard input ends."""
+
+def listen(brokers: str, topic: str, partitions: int) -> list[tuple[float, bytes]]:
+    """Give moment and value of every message until standard input ends; by librdkafka where confluent-kafka is installed."""
+    try:
+        import confluent_kafka  # noqa: F401
+    except ImportError:
+        return asyncio.run(_listen_by_aiokafka(brokers, topic, partitions))
+    return _listen_by_librdkafka(brokers, topic, partitions)
+
+
+def _listen_by_librdkafka(brokers: str, topic: str, partitions: int) -> list[tuple[float, bytes]]:
+    from confluent_kafka import Consumer, TopicPartition
+
+    arrived: list[tuple[float, bytes]] = []
+    # A consumer must name a group; nobody joins this one, and nothing is committed to it.
+    options = {"bootstrap.servers": brokers, "group.id": "listener", "enable.auto.commit": False, "fetch.wait.max.ms": 100}
+    consumer = Consumer(options)
+    try:
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        for place in places:
+            _, place.offset = consumer.get_watermark_offsets(place, timeout=PATIENCE)
+        consumer.assign(places)
+        _ready()
+        ended = threading.Event()
+        threading.Thread(target=_until_end, args=(ended,), daemon=True).start()
+        while not ended.is_set():
+            message = consumer.poll(LOOK)
+            if message is not None and message.error() is None:
+                arrived.append((time.time(), message.value() or b""))
+    finally:
+        consumer.close()
+    return arrived
+
+
+def _until_end(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
+
+
+async def _listen_by_aiokafka(brokers: str, topic: str, partitions: int) -> list[tuple[float, bytes]]:
     arrived: list[tuple[float, bytes]] = []
     async with consuming(brokers, fetch_max_wait_ms=100) as consumer:
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        places = [AioPlace(topic, partition) for partition in range(partitions)]
         consumer.assign(places)
         await consumer.seek_to_end(*places)
         for place in places:
             await consumer.position(place)
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        _ready()
         reading = asyncio.create_task(_read(consumer, arrived))
         await asyncio.to_thread(sys.stdin.read)
         reading.cancel()
@@ -46,6 +87,11 @@ async def _read(consumer: AIOKafkaConsumer, arrived: list[tuple[float, bytes]]) 
         arrived += [(now, message.value) for messages in found.values() for message in messages]
 
 
+def _ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
 def arrival(at: float, value: bytes) -> Arrival:
     """What is needed of a message, be it a recommendation or an event."""
     found = msgspec.json.decode(value)
@@ -56,7 +102,7 @@ def arrival(at: float, value: bytes) -> Arrival:
 def main(arguments: Sequence[str]) -> None:
     """Be the client."""
     brokers, topic, partitions = arguments
-    arrived = asyncio.run(listen(brokers, topic, int(partitions)))
+    arrived = listen(brokers, topic, int(partitions))
     sys.stdout.write(f"{msgspec.json.encode([arrival(at, value) for at, value in arrived]).decode()}\n")
 
 
