@@ -252,12 +252,14 @@ class Weights(_Section):
     """Weight of a favorite."""
     rating: Literal["value"] | Weight = "value"
     """Weight of a rating; `value` takes the event's own, held between -10 and 10 lest one event outweigh all others."""
+    low_rating: Annotated[float, Field(ge=-_WEIGHT_LIMIT, le=_WEIGHT_LIMIT)] = 2.5
+    """A rating below this pushes away as a dislike does, the lower the more; the default suits one to five stars."""
     return_: Annotated[Weight, Field(alias="return")] = -1.0
     """Weight of a return."""
     dislike: Weight = -1.0
     """Weight of a dislike."""
     impression: Weight = 0.0
-    """Weight of an impression: that something was shown says nothing of the user."""
+    """Weight of an impression: of weight 0, it lowers what was shown in vain and says nothing else of the user."""
     other: Weight = 1.0
     """Weight of every other type, and of a rating whose value is no longer known."""
     custom: dict[str, Weight] = {}
@@ -265,7 +267,7 @@ class Weights(_Section):
 
     @cached_property
     def _fixed(self) -> dict[str, float]:
-        named = {**self.model_dump(by_alias=True, exclude={"other", "custom"}), **self.custom}
+        named = {**self.model_dump(by_alias=True, exclude={"other", "custom", "low_rating"}), **self.custom}
         return {kind: weight for kind, weight in named.items() if weight != "value"}
 
     def of(self, kind: str, value: float | None) -> float:
@@ -275,4 +277,5 @@ class Weights(_Section):
             return fixed
         if kind != "rating" or value is None or math.isnan(value):
             return self.other
-        return min(max(value, -_WEIGHT_LIMIT), _WEIGHT_LIMIT)
+        held = min(max(value, -_WEIGHT_LIMIT), _WEIGHT_LIMIT)
+        return held if held >= self.low_rating else max(held - self.low_rating, -_WEIGHT_LIMIT)

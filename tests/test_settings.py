@@ -178,6 +178,11 @@ class TestWeights:
         assert [weights.of("rating", value) for value in (4.5, 1e9, -1e9, None)] == [4.5, 10, -10, 1]
         assert Settings(weights={"rating": 2}).weights.of("rating", 4.5) == 2
 
+    def test_of_a_low_rating_is_negative_the_lower_the_more(self):
+        assert [Settings().weights.of("rating", value) for value in (2.5, 2.0, 1.0, -9.0)] == [2.5, -0.5, -1.5, -10]
+        assert Settings(weights={"low_rating": 6}).weights.of("rating", 4.0) == -2
+        assert Settings(weights={"low_rating": -10}).weights.of("rating", 1.0) == 1
+
 
 class TestExclusion:
     @pytest.mark.parametrize(

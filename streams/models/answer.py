@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.models.candidates import Candidates, blend, choose, unite
+from streams.models.candidates import Candidates, blend, choose, dread, unite
 from streams.models.compile import inlined, lean
 from streams.models.content import look_alike
 from streams.models.covisits import count_covisits
@@ -39,6 +39,7 @@ class Question(NamedTuple):
     weights: NDArray[np.float32]
     blocked: NDArray[np.uint8]
     vectors: NDArray[np.float32]
+    aversions: NDArray[np.float32]
     net: Net
     population: int
 
@@ -178,6 +179,7 @@ def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any
             put(lists, lists.segment[user], shelves.available, pool, candidates)
         choose(rings, question.population, options.dampings, shelves.available, pool, candidates)
         unite(rings, pool, options.judged, candidates)
+        dread(shelves, question.aversions[user], pool, candidates)
         blend(question.net, user, scratch.bias, pool, candidates)
         _list(user, question.net, scratch.bias, pool, candidates, answer)
         _explain(question, user, rings, shelves, options, scratch, answer)

@@ -31,6 +31,8 @@ _PRIOR = {
     "repeat": (1.8, 0.5),
     "new": (0.1, 0.1),
 }
+# And of the traits: what was shown ten times for nothing, or is like what was disliked, goes down by about a source's word.
+_PRIOR_OF_TRAITS = {"shown": -2.0, "disliked": -1.0}
 
 _S = len(SOURCES)
 
@@ -230,7 +232,8 @@ class Blend:
         self.rate, self.shrink, self.memory = rate, shrink, memory
         self.floor = np.array([floor] * 2 * _S + [-math.inf] * len(TRAITS))
         believed = np.array([_PRIOR[name] for name in SOURCES]).T.ravel()
-        self.weights = np.maximum(np.concatenate([believed, np.zeros(len(TRAITS))]), self.floor)
+        traits = [_PRIOR_OF_TRAITS.get(name, 0.0) for name in TRAITS]
+        self.weights = np.maximum(np.concatenate([believed, traits]), self.floor)
         self.hidden = Hidden(FEATURES, rate / 2, seed)
         self.offsets = np.zeros((segments, FEATURES))
         self.events = np.zeros(segments, np.int64)

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.compile import inlined, lean
+from streams.models.content import likeness, speaks
 from streams.models.hidden import HIDDEN, activate, weigh_up
 from streams.models.pool import BARRED, COVISIT_AT, FIRST_PART, NEIGHBORS_AT, NEXT_AT, OWN, POOLED
 from streams.models.rings import rarity, visits_of
-from streams.models.sources import FEATURES, PLACE, SOURCES, VISITS
+from streams.models.sources import DISLIKED, FEATURES, PLACE, SOURCES, VISITS
 from streams.models.top import best_first, index_of, key, offer, score_of
 
-__all__ = ["Candidates", "blend", "choose", "eligible", "new_candidates", "unite"]
+__all__ = ["Candidates", "blend", "choose", "dread", "eligible", "new_candidates", "unite"]
 
 
 # A score that is almost nothing is none: below the least normal float32, relative scores would be no numbers.
@@ -158,6 +159,15 @@ def unite(rings: Any, pool: Any, judged: int, candidates: Any) -> None:
                 candidates.features[member, PLACE + trait] = pool.own[row, trait]
         visits = visits_of(rings, np.int64(pool.items[row]))
         candidates.features[member, VISITS] = min(np.log2(np.float32(1.0 + visits)) / MANY, 1.0)
+
+
+@lean
+def dread(shelves: Any, aversion: Any, pool: Any, candidates: Any) -> None:
+    """Tell how alike each candidate is to what the user disliked; nothing to tell of a user who disliked nothing."""
+    if speaks(aversion):
+        for member in range(candidates.size[0]):
+            item = np.int64(pool.items[candidates.rows[member]])
+            candidates.features[member, DISLIKED] = max(likeness(shelves, item, aversion), 0.0)
 
 
 @lean

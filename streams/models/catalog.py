@@ -157,13 +157,22 @@ class Catalog:
 
         Of length 1; 0 where nothing is known. Negative weights turn it away.
         """
+        return self._mean(query, query.weights)
+
+    def aversion(self, query: Query) -> NDArray[np.float32]:
+        """Give what each user dislikes, float32[n, D]: as the interest, of the entries of negative weight alone."""
+        if (query.weights < 0).any():
+            return self._mean(query, np.maximum(-query.weights, 0))
+        return np.zeros((len(query), self.content.shape[1]), np.float32)
+
+    def _mean(self, query: Query, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         found = np.zeros((len(query), self.content.shape[1]), np.float32)
         mean_interest(
             column(query.now, np.float64),
             column(query.starts, np.int64),
             column(query.items, np.int32),
             column(query.times, np.float64),
-            column(query.weights, np.float32),
+            column(weights, np.float32),
             self.half_life,
             self.content,
             self.context,

@@ -15,7 +15,7 @@ from streams.models.prefetch import AHEAD, prefetch
 if TYPE_CHECKING:
     from streams.models.catalog import Catalog
 
-__all__ = ["Shelves", "likeness", "look_alike", "resemblance", "shelves"]
+__all__ = ["Shelves", "likeness", "look_alike", "resemblance", "shelves", "speaks"]
 
 
 class Shelves(NamedTuple):
@@ -97,10 +97,10 @@ def look_alike(shelves: Any, recent: Any, interest: Any, tokens: Any, found: Any
     pool
         Receives the scores above 0.
     """
-    size = _browse(shelves, tokens, _tokens(shelves, recent, tokens), found, pool) if _any(interest) else 0
-    known = min(shelves.content.shape[0], shelves.context.shape[0])
+    size = _browse(shelves, tokens, _tokens(shelves, recent, tokens), found, pool) if speaks(interest) else 0
+    rows = min(shelves.content.shape[0], shelves.context.shape[0])
     for n in range(-AHEAD, size):
-        if n + AHEAD < size and found[n + AHEAD] < known:
+        if n + AHEAD < size and found[n + AHEAD] < rows:
             for d in range(0, interest.shape[0], LINE):
                 prefetch(shelves.content, found[n + AHEAD], d)
                 prefetch(shelves.context, found[n + AHEAD], d)
@@ -135,7 +135,8 @@ def _browse(shelves: Any, tokens: Any, count: int, found: Any, pool: Any) -> int
 
 
 @lean
-def _any(vector: Any) -> bool:
+def speaks(vector: Any) -> bool:
+    """Tell whether a vector says anything."""
     for value in vector:  # noqa: SIM110  a generator would not compile
         if value != 0.0:
             return True

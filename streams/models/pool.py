@@ -21,9 +21,13 @@ __all__ = [
     "NEXT_AT",
     "OWN",
     "PATH_AT",
+    "PLACE_AT",
     "POOLED",
     "REPEAT_AT",
     "SEEN",
+    "SHOWN_AT",
+    "SINCE_AT",
+    "TIMES_AT",
     "Pool",
     "drain",
     "new_pool",
@@ -38,6 +42,9 @@ BARRED, MET, LIKED, SEEN, OWN = 1, 2, 4, 8, 16
 POOLED = (NEIGHBORS, PATH, COVISIT, NEXT, CONTENT, REPEAT)
 NEIGHBORS_AT, PATH_AT, COVISIT_AT, NEXT_AT, CONTENT_AT, REPEAT_AT = range(len(POOLED))
 FIRST_PART = len(POOLED)
+# What an item is to the user, in the order of the traits.
+PLACE_AT, TIMES_AT, SINCE_AT, SHOWN_AT = range(4)
+OWN_TRAITS = 4
 
 
 # Floats in a cache line of 64 bytes.
@@ -48,7 +55,7 @@ class Pool(NamedTuple):
     """Scratch of one user, emptied by touching only what was used: scoring allocates nothing.
 
     ``slots`` int32[I]: the item's row, -1 outside; ``size`` int64[1]; ``items`` int32[C]; ``flags`` uint8[C];
-    ``rows`` float32[C, 6 + parts], see ``POOLED``; ``own`` float32[C, 3]: traits of the rows whose flags say ``OWN``.
+    ``rows`` float32[C, 6 + parts], see ``POOLED``; ``own`` float32[C, 4]: traits of the rows whose flags say ``OWN``.
     """
 
     slots: NDArray[np.int32]
@@ -62,7 +69,12 @@ class Pool(NamedTuple):
 def new_pool(items: int, capacity: int, parts: int) -> Pool:
     """Make an empty pool for this many items, of which a user can touch ``capacity``."""
     room = min(items, capacity)
-    each = np.zeros(room, np.int32), np.zeros(room, np.uint8), lined_up(room, FIRST_PART + parts), np.zeros((room, 3), np.float32)
+    each = (
+        np.zeros(room, np.int32),
+        np.zeros(room, np.uint8),
+        lined_up(room, FIRST_PART + parts),
+        np.zeros((room, OWN_TRAITS), np.float32),
+    )
     return Pool(np.full(items, -1, np.int32), np.zeros(1, np.int64), *each)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streams.models.compile import inlined, lean
 from streams.models.decay import weight
-from streams.models.pool import BARRED, LIKED, MET, OWN, REPEAT_AT, place
+from streams.models.pool import BARRED, LIKED, MET, OWN, PLACE_AT, REPEAT_AT, SHOWN_AT, SINCE_AT, TIMES_AT, place
 
 __all__ = ["Recent", "new_recent", "read_history"]
 
@@ -41,12 +41,12 @@ def read_history(query: Any, user: int, half_life: float, recent: Any, pool: Any
     """Read one user's history: recent items, barred items, the traits of all its items, and the scores of `repeat`.
 
     `repeat` gives an item the sum of its positive entries' weights, each halved per ``half_life`` seconds of age. An
-    entry of weight 0 says nothing; an item whose newest entry is negative is neither asked about nor repeated. Times after
-    ``now`` count as now; items that the models do not know are passed over. Returns how many entries there are, of how many
-    items, and the seconds since the newest.
+    entry of weight 0 says no more than that the item was shown; an item whose newest other entry is negative is neither
+    asked about nor repeated. Times after ``now`` count as now; items that the models do not know are passed over. Returns how
+    many entries say something, of how many items, and the seconds since the newest of all.
     """
     recent.size[0] = 0
-    now, latest, gap, entries, distinct = query.now[user], 0.0, 0.0, 0, 0
+    now, latest, gap, entries, distinct = query.now[user], 0.0, -1.0, 0, 0
     for entry in range(query.starts[user], query.starts[user + 1]):
         item = query.items[entry]
         if item < 0 or item >= pool.slots.shape[0]:
@@ -55,18 +55,20 @@ def read_history(query: Any, user: int, half_life: float, recent: Any, pool: Any
         if query.blocked[entry] != 0:
             pool.flags[row] |= BARRED
         rating, time = np.float64(query.weights[entry]), min(query.times[entry], now)
-        gap = now - time if entries == 0 else gap
-        entries += 1
+        gap = now - time if gap < 0.0 else gap
+        own = pool.own[row]
         if pool.flags[row] & OWN == 0:
-            distinct += 1
             pool.flags[row] |= OWN
-            pool.own[row, 0], pool.own[row, 1] = 1.0 / distinct, 0.0
-            pool.own[row, 2] = min(np.log2(np.float32(1.0 + now - time)) / LONGEST, 1.0)
-        pool.own[row, 1] = min(pool.own[row, 1] + 1.0 / OFTEN, 1.0)
+            own[:] = 0.0
         if rating == 0.0:
+            own[SHOWN_AT] += 1.0 / OFTEN if pool.flags[row] & MET == 0 and own[SHOWN_AT] < 1.0 else 0.0
             continue
+        entries += 1
+        own[TIMES_AT] = min(own[TIMES_AT] + 1.0 / OFTEN, 1.0)
         if pool.flags[row] & MET == 0:
             pool.flags[row] |= MET
+            distinct += 1
+            own[PLACE_AT], own[SINCE_AT] = 1.0 / distinct, min(np.log2(np.float32(1.0 + now - time)) / LONGEST, 1.0)
             if rating > 0.0:
                 pool.flags[row] |= LIKED
                 if recent.size[0] == 0:
@@ -74,7 +76,7 @@ def read_history(query: Any, user: int, half_life: float, recent: Any, pool: Any
                 _remember(recent, item, rating, max(latest - time, 0.0))
         if rating > 0.0 and pool.flags[row] & LIKED != 0:
             pool.rows[row, REPEAT_AT] += rating * weight(latest - time, half_life)
-    return entries, distinct, gap
+    return entries, distinct, max(gap, 0.0)
 
 
 @inlined

@@ -55,7 +55,8 @@ class Recommender:
     per_source : int
         Candidates each source may name.
     keep, judged : int
-        Candidates returned to learn from: those of rank ``judged`` or better in the blend, in its order, or in any source; then others.
+        Candidates returned to learn from: those of rank ``judged`` or better in the blend, in its order, or in any source,
+        then others.
     neighbors : int
         K, nearest users.
     query_items, covisit_items, content_items : int
@@ -162,7 +163,8 @@ class Recommender:
             If the shapes do not fit.
         """
         n, walked, stock = len(query), rings(models.visits), shelves(models.catalog)
-        question = self._question(query, vectors, net, int(np.count_nonzero(walked.user_count)))
+        aversions = models.catalog.aversion(query)
+        question = self._question(query, vectors, aversions, net, int(np.count_nonzero(walked.user_count)))
         listed = lists(models.popularity, column(segments, np.int16), self._new_half_life)
         if not len(listed.segment) == len(question.vectors) == len(net.linear) == n:
             raise ValueError(
@@ -179,13 +181,12 @@ class Recommender:
         return Ranked(*answer[:-2], answer.candidates[:kept], answer.features[:kept])
 
     @staticmethod
-    def _question(query: Query, vectors: Any, net: Net, population: int) -> Question:
+    def _question(query: Query, vectors: Any, aversions: Any, net: Net, population: int) -> Question:
         users, now, starts = column(query.users, np.int32), column(query.now, np.float64), column(query.starts, np.int64)
         history = column(query.items, np.int32), column(query.times, np.float64), column(query.weights, np.float32)
         own = Net(*(column(part, np.float32) for part in net))
-        return Question(
-            users, now, starts, *history, column(query.blocked, np.uint8), column(vectors, np.float32), own, population
-        )
+        tastes = column(vectors, np.float32), column(aversions, np.float32)
+        return Question(users, now, starts, *history, column(query.blocked, np.uint8), *tastes, own, population)
 
     def _options(self, length: int) -> Options:
         path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)

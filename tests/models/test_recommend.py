@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streams.models.blend import Blend
 from streams.models.hidden import CONTEXT, HIDDEN, Net
 from streams.models.query import Query, Ranked
 from streams.models.recommend import Recommender
 from streams.models.sources import (
     CONTENT,
     COVISIT,
+    DISLIKED,
     FEATURES,
     NEIGHBORS,
     NEXT,
@@ -126,22 +128,71 @@ def test_traits_and_context_are_those_of_the_history(seed: int) -> None:
     ranked = recommend(world.models, query, keep=500)
     visits = world.models.visits.item_count
     for n, history in enumerate(histories):
-        known = [entry for entry in history if entry[0] >= 0]
-        items = list(dict.fromkeys(item for item, *_ in known))
+        said = [entry for entry in history if entry[0] >= 0 and entry[1] != 0]
+        items = list(dict.fromkeys(item for item, *_ in said))
         for at in range(ranked.starts[n], ranked.starts[n + 1]):
-            item, (place, times, since, visited) = int(ranked.candidates[at]), ranked.features[at, PLACE:]
+            item, (place, times, since, shown, visited, _) = int(ranked.candidates[at]), ranked.features[at, PLACE:]
             assert visited == pytest.approx(np.log2(1 + visits[item]) / 24 if item < len(visits) else 0, rel=1e-5)
-            if item not in items:
-                assert (place, times, since) == (0, 0, 0)
+            mine = [(weight, time) for found, weight, time, _ in history if found == item]
+            first = next((place for place, (weight, _) in enumerate(mine) if weight), len(mine))
+            assert shown == pytest.approx(min(first / 10, 1))
+            times_said = [time for weight, time in mine if weight]
+            assert times == pytest.approx(min(len(times_said) / 10, 1))
+            if not times_said:
+                assert (place, since) == (0, 0)
                 continue
-            mine = [time for found, _, time, _ in history if found == item]
-            assert (place, times) == pytest.approx((1 / (1 + items.index(item)), min(len(mine) / 10, 1)))
-            assert since == pytest.approx(min(np.log2(1 + NOW - min(mine[0], NOW)) / 28, 1), rel=1e-5)
-        gap = NOW - min(known[0][2], NOW) if known else 0
-        count = max(len(known), 1)
+            assert place == pytest.approx(1 / (1 + items.index(item)))
+            assert since == pytest.approx(min(np.log2(1 + NOW - min(times_said[0], NOW)) / 28, 1), rel=1e-5)
+        met = [time for item, _, time, _ in history if item >= 0]
+        gap = NOW - min(met[0], NOW) if met else 0
+        count = max(len(said), 1)
         alone = 1 - len(items) / count
-        expected = [1, np.log1p(len(known)) / 3, 1 / count, np.log1p(gap) / 10, 600 / (600 + gap), alone]
+        expected = [1, np.log1p(len(said)) / 3, 1 / count, np.log1p(gap) / 10, 600 / (600 + gap), alone]
         assert ranked.context[n] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_candidates_like_what_a_user_disliked_are_told_by_the_cosine(seed: int) -> None:
+    world, histories, query = random_case(seed)
+    catalog = world.models.catalog
+    items = len(catalog.content)
+
+    def unit(vectors: np.ndarray) -> np.ndarray:
+        lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=-1, keepdims=True))
+        return np.divide(vectors, lengths, out=np.zeros(vectors.shape), where=lengths > 1e-6)
+
+    vectors = unit(unit(catalog.content) + unit(catalog.context))
+    ranked = recommend(world.models, query, keep=500)
+    for n, history in enumerate(histories):
+        aversion = np.zeros(vectors.shape[1])
+        for item, weight, time, _ in history:
+            if weight < 0 and 0 <= item < items:
+                aversion += -weight * 2.0 ** (-max(NOW - time, 0.0) / (14 * DAY)) * vectors[item]
+        mine = slice(ranked.starts[n], ranked.starts[n + 1])
+        expected = np.maximum(vectors[ranked.candidates[mine]] @ unit(aversion), 0)
+        assert ranked.features[mine, DISLIKED] == pytest.approx(expected, abs=2e-4)
+
+
+def test_what_was_shown_for_nothing_and_what_is_like_the_disliked_go_down() -> None:
+    world, _, _ = random_case(3)
+    blend = Blend()
+    liked = [(item, 1.0, NOW - 10.0 * item, 0) for item in range(4)]
+    before = recommend(world.models, ask([liked], users=[-1]), net=blend.net([-1]), size=30, judged=30)
+    best = int(before.items[0, 0])
+    shown = [(best, 0.0, NOW, 0)] * 5
+    after = recommend(world.models, ask([shown + liked], users=[-1]), net=blend.net([-1]), size=30, judged=30)
+    assert after.items[0].tolist().index(best) > 0
+    query = ask([[(best, -1.0, NOW, 1), *liked]], users=[-1])
+    worse = recommend(world.models, query, net=blend.net([-1]), size=30, judged=30)
+    assert best not in worse.items[0]
+    careless = Blend()
+    careless.weights[DISLIKED] = 0
+    blind = recommend(world.models, query, net=careless.net([-1]), size=30, judged=30)
+    scores = dict(zip(blind.items[0].tolist(), blind.scores[0].tolist(), strict=True))
+    alike = dict(zip(worse.candidates.tolist(), worse.features[:, DISLIKED].tolist(), strict=True))
+    assert max(alike.values()) > 0.5
+    for item, score in zip(worse.items[0].tolist(), worse.scores[0].tolist(), strict=True):
+        assert score == pytest.approx(scores[item] - alike.get(item, 0), abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(10))
