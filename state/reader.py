@@ -39,12 +39,13 @@ class Reason(msgspec.Struct, frozen=True):
     because: list[str] = []
 
 
-class Recommended(msgspec.Struct, frozen=True):
-    """One recommended item."""
+class Recommended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recommended item; one that was drawn tells the chance with which it was, its propensity."""
 
     item_id: str
     score: float
     reasons: list[Reason] = []
+    propensity: float | None = None
 
 
 class Trigger(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ def _pieces(*texts: str) -> tuple[UInt8, Int64]:
     return np.frombuffer(b"".join(pieces), np.uint8).copy(), np.cumsum([0, *map(len, pieces)]).astype(np.int64)
 
 
-ITEM, SCORE, REASONS, SHARE, BECAUSE, USER, SIMILARITY, SOURCE = range(8)
+ITEM, SCORE, REASONS, SHARE, BECAUSE, USER, SIMILARITY, PROPENSITY, SOURCE = range(9)
 TEXT, TEXT_ENDS = _pieces(
     '{"item_id":"',
     '","score":',
@@ -32,7 +32,8 @@ TEXT, TEXT_ENDS = _pieces(
     ',"because":[',
     '{"user_id":"',
     '","similarity":',
-    *(f'{{"source":"{name}' for name in SOURCES),
+    ',"propensity":',
+    *(f'{{"source":"{name}' for name in (*SOURCES, "pin")),
 )
 HEX, _ = _pieces("0123456789abcdef")
 
@@ -40,6 +41,7 @@ HEX, _ = _pieces("0123456789abcdef")
 NUMBER = 24
 GREATEST = 9e11
 DECIMALS = 10_000
+CHANCES = 100_000_000
 
 # The longest text but the number and the ids of one item, reason or neighbor, with its brackets and commas.
 FRAME = 64
@@ -107,6 +109,17 @@ def _number(out: UInt8, at: int, value: float) -> int:
 
 
 @lean
+def _chance(out: UInt8, at: int, value: float) -> int:
+    """Write a number from 0 to 1 with eight decimals: the chance of one in hundreds, whose inverse counts."""
+    rest = np.int64(np.rint(np.float64(value) * CHANCES))
+    at = _put(out, _put(out, at, ZERO + rest // CHANCES), POINT)
+    for place in range(7, -1, -1):
+        out[at + place] = ZERO + rest % 10
+        rest //= 10
+    return at + 8
+
+
+@lean
 def _reasons(out: UInt8, at: int, source: Array, share: Array, because: Array, blob: UInt8, ends: Int64) -> int:
     """Write one item's reasons: ``source`` int8[r], ``share`` float32[r], ``because`` int32[r, b]."""
     for reason in range(source.shape[0]):
@@ -114,7 +127,7 @@ def _reasons(out: UInt8, at: int, source: Array, share: Array, because: Array, b
             break
         if reason > 0:
             at = _put(out, at, COMMA)
-        at = _text(out, at, USER + 2 + source[reason])
+        at = _text(out, at, SOURCE + source[reason])
         at = _number(out, _text(out, at, SHARE), share[reason])
         at = _text(out, at, BECAUSE)
         for place in range(because.shape[1]):
@@ -136,6 +149,7 @@ def _lists(
     source: Array,
     share: Array,
     because: Array,
+    propensity: Array,
     blob: UInt8,
     ends: Int64,
     out: UInt8,
@@ -151,7 +165,10 @@ def _lists(
             at = _id(out, _text(out, at, ITEM), blob, ends, items[user, rank])
             at = _number(out, _text(out, at, SCORE), scores[user, rank])
             at = _reasons(out, _text(out, at, REASONS), source[user, rank], share[user, rank], because[user, rank], blob, ends)
-            at = _put(out, _put(out, at, CLOSE), SHUT)
+            at = _put(out, at, CLOSE)
+            if propensity[user, rank] > 0.0:
+                at = _chance(out, _text(out, at, PROPENSITY), propensity[user, rank])
+            at = _put(out, at, SHUT)
         at = _put(out, at, CLOSE)
         stops[user + 1] = at
 
@@ -190,10 +207,10 @@ def _cut(out: UInt8, stops: Int64) -> list[bytes]:
 def items_json(ranked: Ranked, items: Ids) -> list[bytes]:
     """Write each user's list as the ``items`` array of a recommendation; numbers have four decimals."""
     n = len(ranked.count)
-    sources = np.count_nonzero(ranked.source >= 0) * (FRAME + NUMBER)
+    sources = (np.count_nonzero(ranked.source >= 0) + np.count_nonzero(ranked.propensity)) * (FRAME + NUMBER)
     room = _room(ranked.items, items.ends) + _room(ranked.because, items.ends) + sources + 2 * n
     out, stops = np.empty(room, np.uint8), np.zeros(n + 1, np.int64)
-    reasons = ranked.source, ranked.share, ranked.because
+    reasons = ranked.source, ranked.share, ranked.because, ranked.propensity
     _lists(ranked.count, ranked.items, ranked.scores, *reasons, items.blob, items.ends, out, stops)
     return _cut(out, stops)
 

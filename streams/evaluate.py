@@ -111,7 +111,7 @@ class Evaluation:
         began = time.perf_counter()
         query = scorer.ask([profile], np.array([event.time]))
         vectors = models.catalog.interest(query)
-        ranked = scorer.rank([profile], query, vectors, models.segment_of(vectors))
+        ranked = scorer.rank([profile], query, vectors, models.segment_of(vectors), [(0, self.events)])
         spent = time.perf_counter() - began
         if self.events >= self.warmup and self._counts(event):
             self.recommend_us.append(spent * 1e6)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Segments", "Snapshot", "Topics", "Weights"]
+__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Snapshot", "Topics", "Weights"]
 __all__ += ["address", "addresses", "exclusion"]
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
@@ -143,6 +144,55 @@ class Publish(_Section):
 
     size: Annotated[int, Field(ge=1, le=100)] = 10
     """Items of a recommendation."""
+
+
+def _table(given: object) -> object:
+    """Take a table that was written as JSON, as an option is."""
+    try:
+        return json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        raise ValueError('it is no table; write it as {"brand:acme": 0.5}, or for pins as {"1": "sku-9"}') from None
+
+
+def _boosted(name: str) -> str:
+    """Check what a boost is for."""
+    kind, _, rest = name.partition(":")
+    if kind not in {"brand", "category", "tag", "item"} or not "".join(rest.split()).strip("./>|"):
+        raise ValueError(f"{name!r} is no brand, category, tag or item; write it as brand:acme or item:sku-1")
+    return name
+
+
+def _each_once(pins: dict[int, str]) -> dict[int, str]:
+    """Check that no item is pinned twice."""
+    twice = [item for item in pins.values() if [*pins.values()].count(item) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is pinned to two places; give it one")
+    return pins
+
+
+Boosts = Annotated[dict[Annotated[str, AfterValidator(_boosted)], Weight], BeforeValidator(_table)]
+Pinned = Annotated[str, Field(min_length=1, max_length=512)]
+Pins = Annotated[
+    dict[Annotated[int, Field(ge=1, le=100)], Pinned],
+    BeforeValidator(_table),
+    AfterValidator(_each_once),
+]
+
+
+class Rerank(_Section):
+    """What becomes of the blend's order before it is published; all of it is off by default."""
+
+    boosts: Boosts = {}
+    """Added to the score of a brand, category, tag or item, as {"brand:acme": 0.5, "item:sku-1": -1}, in standard deviations of
+    the scores of the list's candidates: so it means the same whatever the blend has learned."""
+    pins: Pins = {}
+    """Which item stands at which place, as {"1": "sku-9"}, in every list for whose user it is available and not excluded."""
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How much likeness to what stands above, in brand and categories, weighs against the score: 0 nothing, 1 everything."""
+    explore: Annotated[int, Field(ge=0, le=100)] = 0
+    """Last places of a list that are left to chance: what nobody is shown, nobody can like. What is drawn has a propensity."""
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Seed of what is drawn; with the trigger of a list it says all, so that a list made again is the same."""
 
 
 class Snapshot(_Section):

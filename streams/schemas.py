@@ -145,11 +145,12 @@ class Reason(Struct, frozen=True):
 
 
 class Recommended(Struct, frozen=True):
-    """One item of a recommendation."""
+    """One item of a recommendation; one that was drawn tells the chance with which it was, its propensity."""
 
     item_id: str
     score: float
     reasons: tuple[Reason, ...] = ()
+    propensity: float | None = None
 
 
 class Trigger(Struct, frozen=True):

@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 from state.profiles import Profile
 from streams.encode import items_json, neighbors_json
 from streams.items import ItemNumbers
+from streams.models.chance import seeds
 from streams.models.ids import pack
 from streams.models.models import Models
 from streams.models.query import Query, Ranked
 from streams.models.recommend import Recommender
 from streams.observe import Observed
 from streams.profiles import Profiles
+from streams.reranking import Reranking
 from streams.settings import Settings
 from streams.written import history_json
 
 __all__ = ["Judged", "Scored", "Scorer"]
+
+# A hit is the next item among so many.
+_FIRST = 10
 
 
 @dataclass(slots=True)
@@ -28,7 +33,7 @@ class Judged:
     """What users did next, held against the lists they had been given: ``counts`` int64[partitions] lists were judged.
 
     There is a row for each of those that held the next item: its partition, the user's segment, the gradient row of
-    ``Blend.each`` and the hits of ``Blend.hits``.
+    ``Blend.each``, and the hits of ``Blend.hits`` and last of the list as it was published.
     """
 
     counts: NDArray[np.int64]
@@ -58,6 +63,7 @@ class Scorer:
 
     def __init__(self, settings: Settings, models: Models, profiles: Profiles, items: ItemNumbers) -> None:
         self.recommender = Recommender(**settings.models.recommender(), size=settings.publish.size)
+        self._reranking = Reranking(settings.rerank)
         self._settings = settings
         self._models = models
         self._histories, self._kept, self._types = profiles.histories, profiles.kept, profiles.types
@@ -82,7 +88,8 @@ class Scorer:
             models=self._models,
         )
         if answer:
-            ranked = self.rank(profiles, query, vectors, segments)
+            triggers = [(partition, placed.offset) for partition, placed in map(observed.triggers.__getitem__, scored.rows)]
+            ranked = self.rank(profiles, query, vectors, segments, triggers)
             scored.items = items_json(ranked, self._models.items)
             scored.neighbors = neighbors_json(ranked, self._models.users)
             scored.histories = history_json(self._histories, _slots(profiles), self._items, self._types)
@@ -93,11 +100,22 @@ class Scorer:
         return self._histories.query(_slots(profiles), self._items.indexes(self._models.items), now, self._users(profiles))
 
     def rank(
-        self, profiles: Sequence[Profile], query: Query, vectors: NDArray[np.float32], segments: NDArray[np.int16]
+        self,
+        profiles: Sequence[Profile],
+        query: Query,
+        vectors: NDArray[np.float32],
+        segments: NDArray[np.int16],
+        triggers: Sequence[tuple[int, int]],
     ) -> Ranked:
-        """Rank items for the users of a query, and keep the candidates for the blend to learn from."""
-        ranked = self.recommender.recommend(self._models, query, vectors, segments, self._models.blend.net(segments))
-        self._kept.keep(_slots(profiles), ranked.starts, ranked.candidates, ranked.features, ranked.context)
+        """Rank items for the users of a query, and keep the candidates for the blend to learn from.
+
+        A trigger is the place of the event that is answered, (partition, offset): what is left to chance depends on it alone.
+        """
+        chance = seeds(self._settings.rerank.seed, *np.array(triggers, np.int64).reshape(-1, 2).T)
+        net, asked = self._models.blend.net(segments), self._reranking.asked(self._models)
+        ranked = self.recommender.recommend(self._models, query, vectors, segments, net, asked, chance)
+        kept = ranked.starts, ranked.candidates, ranked.features, ranked.context, ranked.shown
+        self._kept.keep(_slots(profiles), *kept)
         return ranked
 
     def _judge(self, observed: Observed, indexes: NDArray[np.int32]) -> Judged:
@@ -113,9 +131,14 @@ class Scorer:
         table = table[self._kept.hold(table[:, 1], indexes[table[:, 2]])]
         slots, targets, segments = table[:, 1], indexes[table[:, 2]], table[:, 3].astype(np.int16)
         kept, features = self._kept.items[slots], self._kept.read(slots)
+        places, given = self._kept.place(slots, targets)
+        published = (places > 0) & (places <= _FIRST)
+        # What was put before the user by a pin or by chance says neither of a source nor of the blend who was right.
+        targets = np.where(given, -1, targets)
         blend = self._models.blend
         gradients = blend.each(kept, features, targets, segments, self._kept.contexts[slots])
-        return Judged(judged, table[:, 0], segments, gradients, blend.hits(kept, features, targets))
+        hits = np.column_stack([blend.hits(kept, features, targets, _FIRST), published])
+        return Judged(judged, table[:, 0], segments, gradients, hits)
 
     def _push(self, observed: Observed) -> None:
         if observed.pushes:

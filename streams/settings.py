@@ -16,6 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import msgspec
 import pydantic_settings
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -27,6 +28,7 @@ from streams.knobs import (
     ModelKnobs,
     Publish,
     RedisURL,
+    Rerank,
     Segments,
     Snapshot,
     Topics,
@@ -82,6 +84,7 @@ class Settings(BaseModel):
     topics: Topics = Topics()
     intake: Intake = Intake()
     publish: Publish = Publish()
+    rerank: Rerank = Rerank()
     snapshot: Snapshot = Snapshot()
     models: ModelKnobs = ModelKnobs()
     segments: Segments = Segments()
@@ -162,8 +165,22 @@ def _environment() -> dict[str, Any]:
             env_ignore_empty=True,
         )()
     except pydantic_settings.SettingsError:
-        found = _shown(os.environ.get("UPWELL_WEIGHTS_CUSTOM"))
-        raise SettingsError(f'UPWELL_WEIGHTS_CUSTOM is {found}, but must be JSON; write it as {{"wish": 2}}') from None
+        raise _no_json() from None
+
+
+# Settings that are tables, with an example of each: in the environment they are JSON.
+_TABLES = {"weights.custom": '{"wish": 2}', "rerank.boosts": '{"brand:acme": 0.5}', "rerank.pins": '{"1": "sku-9"}'}
+
+
+def _no_json() -> SettingsError:
+    """Say which of the tables in the environment is not JSON."""
+    for name, example in _TABLES.items():
+        found = next((value for variable, value in os.environ.items() if variable.upper() == _variable(name)), "")
+        try:
+            msgspec.json.decode(found or "{}")
+        except msgspec.DecodeError:
+            return SettingsError(f"{_variable(name)} is {_shown(found)}, but must be JSON; write it as {example}")
+    return SettingsError("a table in the environment is not JSON; write it in upwell.toml")
 
 
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +298,9 @@ def _words(kind: object, bounds: Iterable[object]) -> str:
         return " or ".join(f"`{value}`" for value in get_args(kind))
     if get_origin(kind) in {Union, UnionType}:
         return ", or ".join(_words(one, []) for one in get_args(kind))
-    return _NAMES.get(kind, "a table of numbers") + _range(bounds)
+    if get_origin(kind) is dict:
+        return "a table of texts" if _words(get_args(kind)[1], []) == "a text" else "a table of numbers"
+    return _NAMES[kind] + _range(bounds)
 
 
 def _range(bounds: Iterable[object]) -> str:

@@ -13,6 +13,7 @@ from streams.encode import items_json, neighbors_json
 from streams.models.hidden import CONTEXT
 from streams.models.ids import Ids, pack
 from streams.models.query import Ranked
+from streams.models.rerank import PIN
 from streams.models.sources import FEATURES, SOURCES
 
 HOSTILE = [
@@ -57,15 +58,17 @@ def ranked_of(n: int, size: int, names: int, seed: int, values: list[float]) -> 
         count=(items >= 0).sum(axis=1).astype(np.int32),
         items=items,
         scores=chance.choice(picked, (n, size)),
-        source=padded((n, size, 3), len(SOURCES), np.int8),
+        source=padded((n, size, 3), PIN + 1, np.int8),
         share=chance.choice(picked, (n, size, 3)),
         because=padded((n, size, 3, 2), names, np.int32),
         neighbors=padded((n, size), names, np.int32),
         similarity=chance.choice(picked, (n, size)),
         context=np.zeros((n, CONTEXT), np.float32),
+        propensity=chance.choice(np.array([0, 0, 1, 1 / 3, 1 / 187, 1e-6], np.float32), (n, size)),
         starts=np.zeros(n + 1, np.int64),
         candidates=np.zeros(0, np.int32),
         features=np.zeros((0, FEATURES), np.float32),
+        shown=np.zeros(0, np.uint8),
     )
 
 
@@ -76,7 +79,7 @@ def plain_items(ranked: Ranked, names: list[str], user: int) -> list[dict[str, A
             "score": round(float(ranked.scores[user, rank]), 4),
             "reasons": [
                 {
-                    "source": SOURCES[source],
+                    "source": (*SOURCES, "pin")[source],
                     "share": round(float(ranked.share[user, rank, place]), 4),
                     "because": [names[item] for item in ranked.because[user, rank, place] if item >= 0],
                 }
@@ -84,6 +87,7 @@ def plain_items(ranked: Ranked, names: list[str], user: int) -> list[dict[str, A
                 if source >= 0
             ],
         }
+        | ({"propensity": round(float(drawn), 8)} if (drawn := ranked.propensity[user, rank]) > 0 else {})
         for rank in range(ranked.count[user])
     ]
 
@@ -110,6 +114,7 @@ def test_json_is_what_plain_python_writes(names: list[str], n: int, size: int, s
 
 def test_bytes_are_those_of_json_dumps_without_spaces() -> None:
     ranked, names = ranked_of(3, 4, 3, 7, [0.1234, 2.5678]), ["a", 'q"uo\\te', "ü😀"]
+    ranked.propensity[:] = 1 / 187  # eight decimals, as the scores here have four
     for user, text in enumerate(items_json(ranked, ids_of(names))):
         assert text.decode() == json.dumps(plain_items(ranked, names, user), ensure_ascii=False, separators=(",", ":"))
 

@@ -58,7 +58,7 @@ def lessons(draw):
         "blend_events": (np.int64, blended),
         "gradient": (np.float64, (blended, 2 * FEATURES)),
         "hidden": (np.float32, (min(blended, 1), 7)),
-        "hits": (np.int64, len(SOURCES) + 1),
+        "hits": (np.int64, len(SOURCES) + 2),
         "origins": (np.int64, (draw(sizes), 2)),
     }
     columns = {name: draw(column(*shape)) for name, shape in shapes.items()}

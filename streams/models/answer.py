@@ -18,6 +18,7 @@ from streams.models.paths import Decays, walk
 from streams.models.pool import Pool, drain
 from streams.models.reasons import Evidence, because, share_out, trace_back
 from streams.models.recent import Recent, read_history
+from streams.models.rerank import PIN, PLACES, Room, rerank
 from streams.models.sources import NEIGHBORS, PATH
 from streams.models.top import index_of, score_of
 
@@ -42,6 +43,7 @@ class Question(NamedTuple):
     aversions: NDArray[np.float32]
     net: Net
     population: int
+    seeds: NDArray[np.uint64]
 
 
 class Options(NamedTuple):
@@ -65,6 +67,7 @@ class Scratch(NamedTuple):
     recent: Recent
     crowd: Crowd
     candidates: Candidates
+    room: Room
     evidence: Evidence
     bias: NDArray[np.float32]
     tokens: NDArray[np.int32]
@@ -72,7 +75,7 @@ class Scratch(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The arrays of a :class:`streams.models.query.Ranked`, the last two with room for every user's ``keep``."""
+    """The arrays of a :class:`streams.models.query.Ranked`, the last three with room for every user's ``keep``."""
 
     counts: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -83,9 +86,11 @@ class Answer(NamedTuple):
     neighbors: NDArray[np.int32]
     similarity: NDArray[np.float32]
     context: NDArray[np.float32]
+    propensity: NDArray[np.float32]
     starts: NDArray[np.int64]
     candidates: NDArray[np.int32]
     features: NDArray[np.float32]
+    shown: NDArray[np.uint8]
 
 
 @lean
@@ -103,14 +108,12 @@ def _ask(question: Any, user: int, rings: Any, shelves: Any, options: Any, scrat
 
 
 @lean
-def _list(user: int, net: Any, bias: Any, pool: Any, candidates: Any, answer: Any) -> None:
-    """Write the best candidates with their sources."""
-    answer.counts[user] = min(candidates.ordered[0], answer.items.shape[1])
+def _name(user: int, net: Any, bias: Any, pool: Any, candidates: Any, answer: Any) -> None:
+    """Write the sources of the items listed; what is pinned has its own."""
     for rank in range(answer.counts[user]):
-        joined = candidates.order[0, rank]
-        item = index_of(joined)
-        answer.items[user, rank], answer.scores[user, rank] = item, score_of(joined)
-        features = candidates.features[candidates.member[pool.slots[item]]]
+        if answer.source[user, rank, 0] == PIN:
+            continue
+        features = candidates.features[candidates.member[pool.slots[answer.items[user, rank]]]]
         activate(net, bias, features, candidates.layer)
         share_out(net, net.linear[user], features, candidates.layer, answer.source[user, rank], answer.share[user, rank])
 
@@ -133,26 +136,30 @@ def _explain(question: Any, user: int, rings: Any, shelves: Any, options: Any, s
 
 
 @lean
-def _keep(user: int, options: Any, pool: Any, candidates: Any, answer: Any) -> None:
-    """Write the candidates to learn from, up to ``keep``: the blend's best in order, the best of every source, then others."""
+def _keep(user: int, options: Any, pool: Any, candidates: Any, shown: Any, answer: Any) -> None:
+    """Write the candidates to learn from, up to ``keep``: the blend's best in order, the best of every source and the list, others."""
     begin = answer.starts[user]
     end, stop = begin, begin + options.keep
+    for member in range(candidates.size[0]):
+        if 0 < shown[member] & PLACES <= options.judged:
+            candidates.judged[member] = 1
     for rank in range(min(options.judged, candidates.ordered[0])):
-        end = _copy(candidates, candidates.member[pool.slots[index_of(candidates.order[0, rank])]], pool, end, stop, answer)
+        member = candidates.member[pool.slots[index_of(candidates.order[0, rank])]]
+        end = _copy(candidates, member, pool, shown, end, stop, answer)
     for wanted in (1, 0):
         for member in range(candidates.size[0]):
             if candidates.judged[member] == wanted:
-                end = _copy(candidates, member, pool, end, stop, answer)
+                end = _copy(candidates, member, pool, shown, end, stop, answer)
     answer.starts[user + 1] = end
 
 
 @inlined
-def _copy(candidates: Any, member: int, pool: Any, end: int, stop: int, answer: Any) -> int:
+def _copy(candidates: Any, member: int, pool: Any, shown: Any, end: int, stop: int, answer: Any) -> int:
     """Write one candidate, unless there is no room; it is not written again."""
     candidates.judged[member] = COPIED
     if end == stop:
         return end
-    answer.candidates[end] = pool.items[candidates.rows[member]]
+    answer.candidates[end], answer.shown[end] = pool.items[candidates.rows[member]], shown[member]
     for feature in range(answer.features.shape[1]):
         answer.features[end, feature] = candidates.features[member, feature]
     return end + 1
@@ -167,9 +174,9 @@ def _near(user: int, crowd: Any, answer: Any) -> None:
 
 
 @lean
-def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any, scratch: Any, answer: Any) -> None:
+def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any, asked: Any, scratch: Any, answer: Any) -> None:
     """Answer every user, leaving the scratch as empty as it was."""
-    pool, candidates = scratch.pool, scratch.candidates
+    pool, candidates, room = scratch.pool, scratch.candidates, scratch.room
     for user in range(question.users.shape[0]):
         _ask(question, user, rings, shelves, options, scratch, answer.context[user])
         candidates.sizes[:] = 0
@@ -181,9 +188,10 @@ def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any
         unite(rings, pool, options.judged, candidates)
         dread(shelves, question.aversions[user], pool, candidates)
         blend(question.net, user, scratch.bias, pool, candidates)
-        _list(user, question.net, scratch.bias, pool, candidates, answer)
+        rerank(asked, question.seeds[user], shelves, pool, candidates, room, user, answer)
+        _name(user, question.net, scratch.bias, pool, candidates, answer)
         _explain(question, user, rings, shelves, options, scratch, answer)
-        _keep(user, options, pool, candidates, answer)
+        _keep(user, options, pool, candidates, room.shown, answer)
         _near(user, scratch.crowd, answer)
         for member in range(candidates.size[0]):
             candidates.member[candidates.rows[member]] = -1

@@ -28,7 +28,8 @@ class Lesson:
     sample : float32[r, d], a few user vectors for the reservoir
     blend_segments, blend_events, gradient : int16[b], int64[b], float64[b, 2 features], summed over the events of a segment
     hidden : float32[0 or 1, n], what all of them say of the blend's hidden layer
-    hits, judged : int64[sources + 1] (last: the blend) out of ``judged`` events whose user had been given a list
+    hits, judged : int64[sources + 2] (last: the blend, and the list as it was published) out of ``judged`` events whose user had
+        been given a list
     origins : int64[o, 2], (partition, offset) of the last re-keyed event of each origin
     """
 
@@ -49,6 +50,6 @@ class Lesson:
     blend_events: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     gradient: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2 * FEATURES)))
     hidden: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    hits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SOURCES) + 1, np.int64))
+    hits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SOURCES) + 2, np.int64))
     judged: int = 0
     origins: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))

@@ -40,7 +40,8 @@ class Models:
     time : float
         The latest event time seen, in seconds; decay is read against it.
     hits, judged
-        int64[sources + 1] lists that held the user's next item among their first ten, last the blend; out of how many.
+        int64[sources + 1] lists that held the user's next item among their first ten, last the list that was published; out of
+        how many.
     user_segment, segment_sizes
         int16[users] (-1: none) and int64[segments].
     solved_at, solved_centers
@@ -85,8 +86,10 @@ class Models:
         self._statistics(lesson)
         self.events += lesson.events
         self.judged += lesson.judged
-        self.hits += lesson.hits
-        self.blend.watch(lesson.hits, lesson.judged)
+        self.hits[:-1] += lesson.hits[:-2]
+        self.hits[-1] += lesson.hits[-1]
+        # The guard compares what was found, before pins and the like, or it would answer for what the shop asked for.
+        self.blend.watch(lesson.hits[:-1], lesson.judged)
         return items
 
     def _reserve(self) -> None:

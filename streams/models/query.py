@@ -41,7 +41,10 @@ class Ranked:
     ``source`` int8[n, size, 3], ``share`` float32[n, size, 3], ``because`` int32[n, size, 3, 2], strongest reason first, -1 pads;
     ``neighbors`` int32[n, k] and ``similarity`` float32[n, k], most similar first, -1 pads;
     ``context`` float32[n, C], what the blend was told of user and moment;
-    ``starts`` int64[n + 1], ``candidates`` int32[c], ``features`` float32[c, features]: user i owns ``starts[i]:starts[i + 1]``.
+    ``propensity`` float32[n, size], the chance with which an item was drawn for its place, 0 where it was not drawn;
+    ``starts`` int64[n + 1], ``candidates`` int32[c], ``features`` float32[c, features], ``shown`` uint8[c]: user i owns
+    ``starts[i]:starts[i + 1]``, in the order of the blend; ``shown`` is a candidate's place in the list, from 1 (0: not in it),
+    plus 128 where the place was given away, to a pin or to chance.
     """
 
     count: NDArray[np.int32]
@@ -53,6 +56,8 @@ class Ranked:
     neighbors: NDArray[np.int32]
     similarity: NDArray[np.float32]
     context: NDArray[np.float32]
+    propensity: NDArray[np.float32]
     starts: NDArray[np.int64]
     candidates: NDArray[np.int32]
     features: NDArray[np.float32]
+    shown: NDArray[np.uint8]

@@ -18,6 +18,7 @@ from streams.models.pool import new_pool
 from streams.models.query import Query, Ranked
 from streams.models.reasons import BECAUSE, REASONS, new_evidence
 from streams.models.recent import new_recent
+from streams.models.rerank import NEUTRAL, Rerank, new_room
 from streams.models.rings import rings
 from streams.models.sources import FEATURES
 
@@ -136,7 +137,16 @@ class Recommender:
         self._shape: tuple[int, ...] = ()
         self._history = 256
 
-    def recommend(self, models: Learned, query: Query, vectors: Any, segments: Any, net: Net) -> Ranked:
+    def recommend(
+        self,
+        models: Learned,
+        query: Query,
+        vectors: Any,
+        segments: Any,
+        net: Net,
+        asked: Rerank = NEUTRAL,
+        seeds: Any = None,
+    ) -> Ranked:
         """Rank items for every user of the query.
 
         Parameters
@@ -151,6 +161,10 @@ class Recommender:
             Segments, -1 for none.
         net : Net
             What the blend makes of the features, for these users.
+        asked : Rerank
+            What the shop asks of the lists; nothing by default.
+        seeds : uint64[n], optional
+            Of each user's chance, where places are drawn; 0 by default.
 
         Returns
         -------
@@ -163,30 +177,31 @@ class Recommender:
             If the shapes do not fit.
         """
         n, walked, stock = len(query), rings(models.visits), shelves(models.catalog)
-        aversions = models.catalog.aversion(query)
-        question = self._question(query, vectors, aversions, net, int(np.count_nonzero(walked.user_count)))
+        chance = column(np.zeros(n) if seeds is None else seeds, np.uint64)
+        tastes = vectors, models.catalog.aversion(query)
+        question = self._question(query, tastes, net, int(np.count_nonzero(walked.user_count)), chance)
         listed = lists(models.popularity, column(segments, np.int16), self._new_half_life)
-        if not len(listed.segment) == len(question.vectors) == len(net.linear) == n:
-            raise ValueError(
-                f"{n} users, {len(listed.segment)} segments, {len(question.vectors)} vectors, {len(net.linear)} weights"
-            )
+        if not len(listed.segment) == len(question.vectors) == len(net.linear) == len(chance) == n:
+            others = f"{len(question.vectors)} vectors, {len(net.linear)} weights, {len(chance)} seeds"
+            raise ValueError(f"{n} users, {len(listed.segment)} segments, {others}")
         items = max(len(walked.item_count), len(stock.available), len(stock.content), len(models.popularity.long))
         # Rounded up, so that a longer history seldom makes new scratch.
         self._history = max(self._history, 1 << int(np.diff(question.starts).max(initial=0)).bit_length())
         widths = stock.item_tokens.shape[1], listed.items.shape[1]
         scratch = self._grow((items, self._history, *walked.item_users.shape[1:], *walked.user_items.shape, *widths))
         answer = self._answer(n)
-        answer_all(question, listed, walked, stock, self._options(walked.user_items.shape[1]), scratch, answer)
+        answer_all(question, listed, walked, stock, self._options(walked.user_items.shape[1]), asked, scratch, answer)
         kept = answer.starts[-1]
-        return Ranked(*answer[:-2], answer.candidates[:kept], answer.features[:kept])
+        return Ranked(*answer[:-3], answer.candidates[:kept], answer.features[:kept], answer.shown[:kept])
 
     @staticmethod
-    def _question(query: Query, vectors: Any, aversions: Any, net: Net, population: int) -> Question:
+    def _question(query: Query, tastes: tuple[Any, Any], net: Net, population: int, seeds: Any) -> Question:
         users, now, starts = column(query.users, np.int32), column(query.now, np.float64), column(query.starts, np.int64)
         history = column(query.items, np.int32), column(query.times, np.float64), column(query.weights, np.float32)
         own = Net(*(column(part, np.float32) for part in net))
-        tastes = column(vectors, np.float32), column(aversions, np.float32)
-        return Question(users, now, starts, *history, column(query.blocked, np.uint8), *tastes, own, population)
+        vectors, aversions = (column(taste, np.float32) for taste in tastes)
+        blocked = column(query.blocked, np.uint8)
+        return Question(users, now, starts, *history, blocked, vectors, aversions, own, population, seeds)
 
     def _options(self, length: int) -> Options:
         path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)
@@ -202,9 +217,10 @@ class Recommender:
             crowd = new_crowd(users, self._query_items * visitors, self._query_items, self._neighbors)
             evidence = new_evidence(items, self._size, self._query_items)
             candidates = new_candidates(len(pool.items), self._per_source, max(self._size, self._judged))
+            room = new_room(len(candidates.rows), self._size, tokens)
             recent = new_recent(self._query_items)
             alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
-            self._scratch = Scratch(pool, recent, crowd, candidates, evidence, np.zeros(HIDDEN, np.float32), *alike)
+            self._scratch = Scratch(pool, recent, crowd, candidates, room, evidence, np.zeros(HIDDEN, np.float32), *alike)
             self._shape = shape
         return self._scratch
 
@@ -213,6 +229,6 @@ class Recommender:
         shape = n, self._size, REASONS
         reasons = np.full(shape, -1, np.int8), np.zeros(shape, np.float32), np.full((*shape, BECAUSE), -1, np.int32)
         near = np.full((n, self._neighbors), -1, np.int32), np.zeros((n, self._neighbors), np.float32)
-        context = np.zeros((n, CONTEXT), np.float32)
-        kept = np.empty(n * self._keep, np.int32), np.empty((n * self._keep, FEATURES), np.float32)
-        return Answer(*ranked, *reasons, *near, context, np.zeros(n + 1, np.int64), *kept)
+        told, room = (np.zeros((n, CONTEXT), np.float32), np.zeros((n, self._size), np.float32)), n * self._keep
+        kept = np.empty(room, np.int32), np.empty((room, FEATURES), np.float32)
+        return Answer(*ranked, *reasons, *near, *told, np.zeros(n + 1, np.int64), *kept, np.empty(room, np.uint8))

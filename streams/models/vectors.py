@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.models.chance import GOLDEN, mix
 from streams.models.compile import kernel
 from streams.models.decay import weight
 
@@ -22,13 +23,10 @@ MINOR = 0.5
 # What an item keeps of its context at each visit: it follows what it is visited with lately and never outgrows float32.
 KEPT = 1.0 - 1.0 / 512.0
 
-# splitmix64 (Steele, Lea, Flood 2014) and 64-bit FNV-1a.
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-FIRST = np.uint64(0xBF58476D1CE4E5B9)
-SECOND = np.uint64(0x94D049BB133111EB)
+# 64-bit FNV-1a.
 BASIS = np.uint64(0xCBF29CE484222325)
 PRIME = np.uint64(0x100000001B3)
-A, B, C, TOP = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(63)
+TOP = np.uint64(63)
 
 PRICE, WORD = ord("p"), ord("w")
 
@@ -39,9 +37,7 @@ def _spread(state: Any, amount: float, vector: Any) -> None:
     size = np.uint64(vector.shape[0])
     for _ in range(SPREAD):
         state += GOLDEN
-        mixed = (state ^ (state >> A)) * FIRST
-        mixed = (mixed ^ (mixed >> B)) * SECOND
-        mixed ^= mixed >> C
+        mixed = mix(state)
         vector[np.int64((mixed >> np.uint64(1)) % size)] += amount if mixed >> TOP == np.uint64(0) else -amount
 
 
