@@ -184,12 +184,13 @@ def _no_json() -> SettingsError:
 
 
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Open dotted names into sections."""
+    """Open dotted names into sections, and into tables, whose own names may have dots."""
     tree: dict[str, Any] = {}
     for name, value in overrides.items():
-        first, dot, rest = name.partition(".")
-        inner = _nested({rest: value} if dot else value) if dot or isinstance(value, Mapping) else value
-        tree = _merged(tree, {first: inner})
+        inner = value
+        for part in reversed(name.split(".", 2)):
+            inner = {part: inner}
+        tree = _merged(tree, inner)
     return tree
 
 

@@ -60,6 +60,18 @@ class TestSources:
         assert (settings.intake.future_skew_s, settings.log_level) == (60, "debug")
         assert (settings.weights.of("return", None), settings.weights.of("wish", None)) == (-2, 2)
 
+    def test_of_tables_are_alike_in_the_file_the_environment_and_the_options(self, tmp_path, monkeypatch):
+        (tmp_path / "upwell.toml").write_text('[rerank.boosts]\n"brand:acme" = 0.5\n[rerank.pins]\n1 = "sku-9"')
+        filed = load().rerank
+        assert (filed.boosts, filed.pins) == ({"brand:acme": 0.5}, {1: "sku-9"})
+        (tmp_path / "upwell.toml").unlink()
+        assert load(None, {"rerank.boosts": '{"brand:acme": 0.5}', "rerank.pins": '{"1": "sku-9"}'}).rerank == filed
+        assert load(None, {"rerank.boosts.brand:acme": "0.5", "rerank.pins.1": "sku-9"}).rerank == filed
+        assert load(None, {"rerank.boosts.item:a.b": "1"}).rerank.boosts == {"item:a.b": 1}
+        monkeypatch.setenv("UPWELL_RERANK_BOOSTS", '{"brand:acme": 0.5}')
+        monkeypatch.setenv("UPWELL_RERANK_PINS", '{"1": "sku-9"}')
+        assert load().rerank == filed
+
     def test_of_the_environment_that_are_empty_count_as_absent(self, monkeypatch):
         monkeypatch.setenv("UPWELL_REDIS", "")
         assert load() == Settings()
@@ -97,6 +109,14 @@ class TestAWrongSetting:
             ("weights.rating", "much", "`value`, or a number"),
             ("topics.events", "a b", "a text matching"),
             ("topics.events", "items", "two topics have the name 'items'"),
+            ("rerank.boosts", {"acme": 1}, "'acme' is no brand, category, tag or item; write it as brand:acme"),
+            ("rerank.boosts", {"brand: ": 1}, "is no brand, category, tag or item"),
+            ("rerank.boosts", {"brand:acme": 11}, "a table of numbers"),
+            ("rerank.boosts", "brand:acme=1", 'it is no table; write it as {"brand:acme": 0.5}'),
+            ("rerank.pins", {"first": "sku-9"}, "a table of texts"),
+            ("rerank.pins", {"0": "sku-9"}, "a table of texts"),
+            ("rerank.pins", {1: "sku-9", 2: "sku-9"}, "'sku-9' is pinned to two places; give it one"),
+            ("rerank.diversity", 2, "a number from 0 to 1"),
             ("topics.replication", 0, "min_insync exceeds replication, or one is 0"),
             ("segments", 8, "must be a section"),
             ("segments.kk", 8, "no setting has this name; did you mean segments.k?"),
@@ -122,6 +142,12 @@ class TestAWrongSetting:
             ("UPWELL_SEGMENTS", "8", "did you mean UPWELL_SEGMENTS_K?"),
             ("UPWELL_HTTP_PORT", "6066", "did you mean UPWELL_HTTP?"),
             ("UPWELL_WEIGHTS_CUSTOM", "wish=2", 'write it as {"wish": 2}'),
+            (
+                "UPWELL_RERANK_BOOSTS",
+                "brand:acme=1",
+                "UPWELL_RERANK_BOOSTS is 'brand:acme=1', but must be JSON; write it as {\"brand",
+            ),
+            ("UPWELL_RERANK_PINS", "1=sku-9", 'write it as {"1": "sku-9"}'),
             ("UPWELL_CONFIG", "nowhere.toml", "'nowhere.toml', which cannot be read"),
         ],
     )
