@@ -35,16 +35,23 @@ class Reranking:
         self._pinned = pack([item.encode() for item in knobs.pins.values()])
         self._places = np.array(list(knobs.pins), np.int64) - 1
         self._neutral = not (knobs.boosts or knobs.pins or knobs.diversity or knobs.explore)
+        self._known: tuple[Ids, int, Ids, int] | None = None
+        self._asked = NEUTRAL
 
     def asked(self, models: Models) -> Rerank:
-        """Say it in numbers."""
-        if self._neutral:
-            return NEUTRAL
+        """Say it in numbers, looked up anew only where the models have met another token or item."""
+        tokens, items = models.catalog.tokens, models.items
+        known = tokens, len(tokens), items, len(items)
+        if not self._neutral and known != self._known:
+            self._known, self._asked = known, self._looked_up(tokens, items)
+        return self._asked
+
+    def _looked_up(self, tokens: Ids, items: Ids) -> Rerank:
         pins = np.full(int(self._places.max(initial=-1)) + 1, -1, np.int32)
-        pins[self._places] = models.items.find(self._pinned)
-        tokens = models.catalog.tokens
-        boosts = *_known(tokens, *self._tokens), *_known(models.items, *self._items)
-        return Rerank(*boosts, pins, self._knobs.diversity, self._knobs.explore, tokens.blob, tokens.ends)
+        pins[self._places] = items.find(self._pinned)
+        boosts = *_known(tokens, *self._tokens), *_known(items, *self._items)
+        initials = tokens.blob[np.append(0, tokens.ends)[: len(tokens)]]
+        return Rerank(*boosts, pins, self._knobs.diversity, self._knobs.explore, initials)
 
 
 def _token(kind: str, name: str) -> bytes:

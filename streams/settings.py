@@ -222,9 +222,9 @@ def _wrong(errors: list[ErrorDetails], sources: Mapping[str, Mapping[str, Any]])
     first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     knobs = dict(_knobs())
     parts = [str(part) for part in first["loc"]]
-    whole = ".".join(parts[:2])
-    name = whole if whole in knobs or first["type"] == "extra_forbidden" else parts[0]
-    origin = next(source for source, tree in reversed([*sources.items()]) if _holds(tree, name.split(".")))
+    path = parts[:2] if ".".join(parts[:2]) in knobs or first["type"] == "extra_forbidden" else parts[:1]
+    name = ".".join(path)
+    origin = next(source for source, tree in reversed([*sources.items()]) if _holds(tree, path))
     if first["type"] == "extra_forbidden":
         return _unknown(name, first["input"], origin, knobs)
     where = _variable(name) if origin == "the environment" else name

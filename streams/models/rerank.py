@@ -25,6 +25,10 @@ PLACES, GIVEN = 0x7F, 0x80
 # Diversity chooses among so many times the list's size of the best candidates.
 HEAD = 5
 
+# Tokens are looked up by their last bits first: most are asked for by nobody.
+HINT = 31
+
+# The initials of the tokens by which items are alike.
 BRAND, CATEGORY = ord("b"), ord("c")
 
 
@@ -33,7 +37,7 @@ class Rerank(NamedTuple):
 
     ``tokens`` int32[t] and ``items`` int32[b], ascending, with what each adds, ``token_boosts`` float32[t] and ``item_boosts``
     float32[b], in standard deviations; ``pins`` int32[p], the item of each place from the first, -1 none; ``diversity`` from 0
-    to 1; ``explore``, how many of the last places are drawn; ``names`` uint8 and ``ends`` int64[T], the tokens' names.
+    to 1; ``explore``, how many of the last places are drawn; ``initials`` uint8[T], the first letter of each token.
     """
 
     tokens: NDArray[np.int32]
@@ -43,12 +47,11 @@ class Rerank(NamedTuple):
     pins: NDArray[np.int32]
     diversity: float
     explore: int
-    names: NDArray[np.uint8]
-    ends: NDArray[np.int64]
+    initials: NDArray[np.uint8]
 
 
 _NONE, _NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32)
-NEUTRAL = Rerank(_NONE, _NOTHING, _NONE, _NOTHING, _NONE, 0.0, 0, np.zeros(0, np.uint8), np.zeros(0, np.int64))
+NEUTRAL = Rerank(_NONE, _NOTHING, _NONE, _NOTHING, _NONE, 0.0, 0, np.zeros(0, np.uint8))
 
 
 class Room(NamedTuple):
@@ -89,14 +92,16 @@ def _amount(numbers: Any, amounts: Any, number: int) -> Any:
     return amounts[low] if low < numbers.shape[0] and numbers[low] == number else np.float32(0.0)
 
 
-@lean
-def _boost_of(asked: Any, item_tokens: Any, item: int) -> Any:
-    """Add up what is asked for the item and for each of its tokens."""
+@inlined
+def _boost_of(asked: Any, hinted: int, item_tokens: Any, item: int) -> Any:
+    """Add up what is asked for the item and for each of its tokens; ``hinted`` has a bit for each that may be asked for."""
     boost = _amount(asked.items, asked.item_boosts, item)
-    if asked.tokens.shape[0] > 0 and item < item_tokens.shape[0]:
-        for t in range(item_tokens.shape[1]):
-            if item_tokens[item, t] >= 0:
-                boost += _amount(asked.tokens, asked.token_boosts, item_tokens[item, t])
+    for t in range(item_tokens.shape[1] if hinted != 0 and item < item_tokens.shape[0] else 0):
+        token = item_tokens[item, t]
+        if token < 0:
+            break
+        if hinted >> (token & HINT) & 1:
+            boost += _amount(asked.tokens, asked.token_boosts, token)
     return boost
 
 
@@ -116,13 +121,15 @@ def _boost(asked: Any, item_tokens: Any, candidates: Any, room: Any) -> None:
     """Order the candidates by boosted score, equal ones by item as the blend does."""
     size, room.ordered[0] = candidates.size[0], 0
     boosted = asked.tokens.shape[0] + asked.items.shape[0] > 0
-    unit = _unit(candidates) if boosted else 0.0
+    unit, hinted = _unit(candidates) if boosted else 0.0, 0
+    for token in asked.tokens:
+        hinted |= 1 << (token & HINT)
     for rank in range(size):
         joined = candidates.order[0, rank]
         room.used[rank] = 0
         if boosted:
             item = np.int64(index_of(joined))
-            boost = _boost_of(asked, item_tokens, item)
+            boost = _boost_of(asked, hinted, item_tokens, item)
             offer(room.order, 0, room.ordered, key(score_of(joined) + np.float32(boost * unit), item))
         else:
             room.order[0, rank] = joined
@@ -163,28 +170,28 @@ def _rank_of(room: Any, members: int, item: int) -> int:
     return -1
 
 
-@lean
+@inlined
 def _describe(asked: Any, item_tokens: Any, item: int, room: Any, row: int) -> None:
     """Write an item's brand and categories into a row."""
     found = 0
     for t in range(item_tokens.shape[1] if item < item_tokens.shape[0] else 0):
-        token = np.int64(item_tokens[item, t])
-        if 0 <= token < asked.ends.shape[0]:
-            first = asked.names[asked.ends[token - 1] if token > 0 else 0]
-            if first in (BRAND, CATEGORY):
-                room.kinds[row, found] = token
-                found += 1
+        token = item_tokens[item, t]
+        if token < 0 or token >= asked.initials.shape[0]:
+            break
+        if asked.initials[token] == BRAND or asked.initials[token] == CATEGORY:
+            room.kinds[row, found] = token
+            found += 1
     room.kind_counts[row] = found
 
 
-@lean
+@inlined
 def _likeness(room: Any, one: int, other: int) -> Any:
     """Give the share of brand and categories that two have in common (Jaccard); 0 where nothing is known of either."""
     common, mine, theirs = 0, room.kind_counts[one], room.kind_counts[other]
     for x in range(mine):
         for y in range(theirs):
             common += room.kinds[one, x] == room.kinds[other, y]
-    return np.float32(common / max(mine + theirs - common, 1))
+    return np.float32(common / (mine + theirs - common)) if common > 0 else np.float32(0.0)
 
 
 @lean
@@ -198,7 +205,7 @@ def _approach(asked: Any, item_tokens: Any, item: int, head: int, room: Any) -> 
                 room.nearest[rank] = max(room.nearest[rank], _likeness(room, rank, last))
 
 
-@lean
+@inlined
 def _next(diversity: float, members: int, head: int, room: Any) -> int:
     """Choose who comes next: the best left, or by maximal marginal relevance among the first; -1 if nobody is left."""
     best, highest = -1, -np.inf

@@ -56,7 +56,8 @@ def wishes(world: World, boosts: dict[bytes, float], **more: Any) -> Rerank:
         np.array([pair[at] for pair in part], dtype) for part in sorted_ for at, dtype in enumerate((np.int32, np.float32))
     ]
     pins = np.array(more.get("pins", []), np.int32)
-    return Rerank(*columns, pins, more.get("diversity", 0.0), more.get("explore", 0), tokens.blob, tokens.ends)
+    initials = np.array([tokens.name(number)[0] for number in range(len(tokens))], np.uint8)
+    return Rerank(*columns, pins, more.get("diversity", 0.0), more.get("explore", 0), initials)
 
 
 def recommend(world: World, query: Query, asked: Rerank = NEUTRAL, chance: Any = None, size: int = SIZE, seed: int = 0) -> Ranked:
