@@ -34,7 +34,7 @@ LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 CALL = re.compile(r"^(?:streams|state|tests)/[\w/]+\.(?:py|lua)(?:: [\w.]+)?$")
 FILE = re.compile(r"^(?:streams|state|tests|docs|deploy)/[\w./-]*$|^[\w.-]+\.(?:md|toml|lock|yml)$")
-SECTION = re.compile(r"^(?:topics|intake|publish|snapshot|models|segments|weights)\.[a-z]\w*$")
+SECTION = re.compile(r"^(?:topics|intake|publish|rerank|snapshot|models|segments|weights)\.[a-z]\w*$")
 # A file that its readers make, not one of ours.
 THEIRS = {"upwell.toml"}
 
