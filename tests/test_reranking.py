@@ -225,6 +225,6 @@ def test_the_guard_does_not_answer_for_what_the_shop_asks_for() -> None:
     shop = Shop(rerank={"pins": {place: f"i{20 + place}" for place in range(1, 10)}})
     crowd(shop)
     models, blended = shop.loop.fold.models, sum(lesson.hits for lesson in shop.lessons)[-2]
-    assert models.hits[-1] < blended
+    assert models.hits[-1] != blended
     # So few events fade by less than a hit.
     assert models.blend.recent[-1] == pytest.approx(blended, abs=1 + 0.05 * blended)

@@ -43,8 +43,8 @@ class Ranked:
     ``context`` float32[n, C], what the blend was told of user and moment;
     ``propensity`` float32[n, size], the chance with which an item was drawn for its place, 0 where it was not drawn;
     ``starts`` int64[n + 1], ``candidates`` int32[c], ``features`` float32[c, features], ``shown`` uint8[c]: user i owns
-    ``starts[i]:starts[i + 1]``, in the order of the blend; ``shown`` is a candidate's place in the list, from 1 (0: not in it),
-    plus 128 where the place was given away, to a pin or to chance.
+    ``starts[i]:starts[i + 1]``, the best first, in the order of the blend; ``shown`` is a candidate's place in the list, from 1
+    (0: not in it), plus 128 where the place was given away, to a pin or to chance.
     """
 
     count: NDArray[np.int32]

@@ -56,8 +56,8 @@ class Recommender:
     per_source : int
         Candidates each source may name.
     keep, judged : int
-        Candidates returned to learn from: those of rank ``judged`` or better in the blend, in its order, or in any source,
-        then others.
+        Candidates returned to learn from: those of rank ``judged`` or better in the blend, in its order, in the list, or in
+        any source; then others.
     neighbors : int
         K, nearest users.
     query_items, covisit_items, content_items : int
@@ -135,6 +135,7 @@ class Recommender:
         self._dampings = np.array([covisit_damping * 4, next_damping * 4], np.int64)
         self._scratch: Scratch | None = None
         self._shape: tuple[int, ...] = ()
+        self._whole = np.zeros((1, 0), np.int64)
         self._history = 256
 
     def recommend(
@@ -189,6 +190,8 @@ class Recommender:
         self._history = max(self._history, 1 << int(np.diff(question.starts).max(initial=0)).bit_length())
         widths = stock.item_tokens.shape[1], listed.items.shape[1]
         scratch = self._grow((items, self._history, *walked.item_users.shape[1:], *walked.user_items.shape, *widths))
+        if asked is not NEUTRAL:  # who is far down may yet be shown: all are put in order
+            scratch = scratch._replace(candidates=scratch.candidates._replace(order=self._whole))
         answer = self._answer(n)
         answer_all(question, listed, walked, stock, self._options(walked.user_items.shape[1]), asked, scratch, answer)
         kept = answer.starts[-1]
@@ -218,6 +221,7 @@ class Recommender:
             evidence = new_evidence(items, self._size, self._query_items)
             candidates = new_candidates(len(pool.items), self._per_source, max(self._size, self._judged))
             room = new_room(len(candidates.rows), self._size, tokens)
+            self._whole = np.zeros((1, len(candidates.rows)), np.int64)
             recent = new_recent(self._query_items)
             alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
             self._scratch = Scratch(pool, recent, crowd, candidates, room, evidence, np.zeros(HIDDEN, np.float32), *alike)

@@ -108,7 +108,7 @@ def _boost_of(asked: Any, hinted: int, item_tokens: Any, item: int) -> Any:
 @lean
 def _unit(candidates: Any) -> float:
     """Give the standard deviation of the candidates' scores; 1 where all are equal."""
-    size, mean, square = candidates.size[0], 0.0, 0.0
+    size, mean, square = candidates.ordered[0], 0.0, 0.0
     for rank in range(size):
         mean += score_of(candidates.order[0, rank]) / size
     for rank in range(size):
@@ -119,7 +119,7 @@ def _unit(candidates: Any) -> float:
 @lean
 def _boost(asked: Any, item_tokens: Any, candidates: Any, room: Any) -> None:
     """Order the candidates by boosted score, equal ones by item as the blend does."""
-    size, room.ordered[0] = candidates.size[0], 0
+    size, room.ordered[0] = candidates.ordered[0], 0
     boosted = asked.tokens.shape[0] + asked.items.shape[0] > 0
     unit, hinted = _unit(candidates) if boosted else 0.0, 0
     for token in asked.tokens:
@@ -249,8 +249,8 @@ def rerank(asked: Any, seed: Any, shelves: Any, pool: Any, candidates: Any, room
     Place by place: the item pinned there; in the last ``explore`` places one drawn from those left; else the best left by boosted
     score and diversity. Where nobody is left, what follows moves up.
     """
-    members, size, count, slot = candidates.size[0], answer.items.shape[1], 0, 0
-    room.shown[:members] = 0
+    members, size, count, slot = candidates.ordered[0], answer.items.shape[1], 0, 0
+    room.shown[: candidates.size[0]] = 0
     _boost(asked, shelves.item_tokens, candidates, room)
     drawn = _reserve(asked, size, shelves.available, pool, members, room)
     head = min(members, room.nearest.shape[0]) if asked.diversity > 0.0 else 0
