@@ -392,7 +392,10 @@ MESSAGE = {
     "trigger": {"partition": 1, "offset": 7, "event_id": None},
     "segment": 3,
     "model_version": 9,
-    "items": [{"item_id": "i2", "score": 0.5, "reasons": [{"source": "covisit", "share": 0.75, "because": ["i1"]}]}],
+    "items": [
+        {"item_id": "i2", "score": 0.5, "reasons": [{"source": "covisit", "share": 0.75, "because": ["i1"]}]},
+        {"item_id": "i1", "score": 0.1, "reasons": [{"source": "new", "share": 1.0, "because": []}], "propensity": 0.0125},
+    ],
     "latency_ms": 1.5,
 }
 
@@ -436,6 +439,7 @@ def test_recommend_prints_the_message_or_a_table_with_names_and_reasons(run, red
     assert (status, json.loads(out)) == (0, MESSAGE)
     out = run("recommend", *redis_options, "--", NASTY)[1]
     assert "covisit 75%" in out
+    assert "1.2%" in out
     assert "Milk" in out
 
 

@@ -44,11 +44,16 @@ def recommend(settings: "Settings", user: UserId, json: Json = False) -> None:
 def _show(found: "Recommendation", known: dict[str, str]) -> None:
     trigger = found.trigger
     rows = [
-        (place, one.item_id, known[one.item_id], one.score, why(one.reasons, known)) for place, one in enumerate(found.items, 1)
+        (place, one.item_id, known[one.item_id], one.score, why(one.reasons, known) + _drawn(one.propensity))
+        for place, one in enumerate(found.items, 1)
     ]
     at = _when(found.generated_at)
     title = f"for {found.user_id}, after event {trigger.offset} of partition {trigger.partition}, {at}"
     console().print(table(("#", "item", "name", "score", "why"), rows, title=title))
+
+
+def _drawn(propensity: float | None) -> str:
+    return "" if propensity is None else f"; drawn, with a chance of {propensity:.1%}"
 
 
 def _when(at: float | str) -> str:

@@ -25,6 +25,7 @@ def worker(
     upwell worker --brokers kafka:9092 --redis redis://redis:6379/0
     upwell worker --exclude purchase,dislike --http 127.0.0.1:6067
     upwell worker --set segments.k=12 --set intake.batch_ms=50
+    upwell worker --set rerank.diversity=0.3 --set rerank.pins.1=sku-9
     upwell worker -- --loglevel debug                # anything after -- is for Faust's worker
     """
     from streams.app import run

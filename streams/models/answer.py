@@ -137,7 +137,7 @@ def _explain(question: Any, user: int, rings: Any, shelves: Any, options: Any, s
 
 @lean
 def _keep(user: int, options: Any, pool: Any, candidates: Any, shown: Any, answer: Any) -> None:
-    """Write the candidates to learn from, up to ``keep``: the blend's best in order, the list's and every source's, then others."""
+    """Write the candidates to learn from, up to ``keep``: the blend's best in order, the list's, every source's, others."""
     begin = answer.starts[user]
     end, stop = begin, begin + options.keep
     for member in range(candidates.size[0]):
