@@ -144,7 +144,7 @@ class Reason(Struct, frozen=True):
     because: tuple[str, ...] = ()
 
 
-class Recommended(Struct, frozen=True):
+class Recommended(Struct, frozen=True, omit_defaults=True):
     """One item of a recommendation; one that was drawn tells the chance with which it was, its propensity."""
 
     item_id: str
