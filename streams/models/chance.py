@@ -44,7 +44,7 @@ def _seeds(seed: int, partitions: NDArray[np.int64], offsets: NDArray[np.int64],
 
 
 def seeds(seed: int, partitions: Any, offsets: Any) -> NDArray[np.uint64]:
-    """Give each of n events, known by partition and offset, a seed of its own: uint64[n].
+    """Give each of n events, known by partition and offset, a seed of its own, uint64[n]; ``seed`` is from 0 to below 2**63.
 
     Examples
     --------
