@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
 from state import Reader
+from streams.embedded import RedisServer
 from tests.e2e.conftest import renamed, serving
 from tests.outside import Outside, event
 
@@ -28,8 +30,10 @@ def entry(number: int, *, available: bool = True) -> tuple[bytes, bytes]:
 @pytest.fixture(scope="module")
 def shop(shared_tree):
     """A worker that reranks, and what it published last to each user; i6 has gone out of stock before."""
-    tree = renamed(shared_tree, "rerank", rerank=RERANK)
-    with serving(tree), Outside(tree) as outside:
+    with ExitStack() as stack:
+        tree = renamed(shared_tree, "rerank", rerank=RERANK, redis=stack.enter_context(RedisServer()).url)
+        stack.enter_context(serving(tree))
+        outside = stack.enter_context(Outside(tree))
         outside.send("items", [entry(number) for number in range(ITEMS)])
         outside.wait(lambda: outside.hash(f"item:i{ITEMS - 1}"), "the catalogue")
         for step in range(4):
