@@ -105,8 +105,8 @@ def test_recommending(learned, told):
     query = scorer.ask(profiles, np.full(len(profiles), models.time))
     vectors = models.catalog.interest(query)
     segments = models.segment_of(vectors)
-    weights = models.blend.weights_for(segments)
-    spent = best(lambda: scorer.recommender.recommend(models, query, vectors, segments, weights))
+    net = models.blend.net(segments)
+    spent = best(lambda: scorer.recommender.recommend(models, query, vectors, segments, net))
     told("one recommendation, all sources", 1e6 * spent / len(profiles), "µs")
 
 
