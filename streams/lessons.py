@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.items import ItemNumbers
+from streams.models.habits import UNNAMED
 from streams.models.ids import pack
 from streams.models.lesson import Lesson
 from streams.observe import Teaching
@@ -19,7 +20,7 @@ _SAMPLE = 16
 
 def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
     """Make the lesson of one partition's share of a micro-batch."""
-    table = np.array(teaching.visits, np.float64).reshape(-1, 4)
+    table = np.array(teaching.visits, np.float64).reshape(-1, 5)
     items, places = np.unique(table[:, 1].astype(np.int64), return_inverse=True)
     users = list(teaching.users)
     rows = np.array([scored.rows[user_id] for user_id in users], np.int64)
@@ -32,6 +33,8 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
         items=places.astype(np.uint32),
         weights=table[:, 2].astype(np.float32),
         times=table[:, 3],
+        types=pack([kind.encode() for kind in list(teaching.types)[:UNNAMED]]),
+        kinds=np.minimum(table[:, 4], UNNAMED).astype(np.uint8),
         origins=np.array(list(teaching.origins.items()), np.int64).reshape(-1, 2),
     )
     _segments(lesson, scored, scored.vectors[rows], np.bincount(lesson.users, minlength=len(users)))

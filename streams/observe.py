@@ -9,6 +9,7 @@ from state.profiles import Profile
 from streams.decode import Batch, Decoded, Placed
 from streams.items import ItemNumbers, Numbers
 from streams.learned import Teacher
+from streams.schemas import Event
 from streams.settings import Settings
 
 __all__ = ["Observed", "Observer", "Teaching"]
@@ -24,7 +25,8 @@ class Teaching:
     end: int
     events: int = 0
     users: dict[str, int] = field(default_factory=dict)
-    visits: list[tuple[int, int, float, float]] = field(default_factory=list)
+    types: dict[str, int] = field(default_factory=dict)
+    visits: list[tuple[int, int, float, float, int]] = field(default_factory=list)
     judged: list[tuple[Profile, int]] = field(default_factory=list)
     origins: dict[int, int] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ class Observer:
         number = self._items.number(event.item_id)
         weight = self._weight_of(event.type, event.value)
         if placed.offset >= teaching.start and self._untaught(teaching, partition, placed.origin):
-            _teach(teaching, profile, number, weight, event.time)
+            _teach(teaching, profile, number, weight, event)
         if not _folded(profile, partition, placed):
             observed.events += 1
             profile.events += 1
@@ -92,11 +94,12 @@ class Observer:
         return fresh
 
 
-def _teach(teaching: Teaching, profile: Profile, number: int, weight: float, time: float) -> None:
+def _teach(teaching: Teaching, profile: Profile, number: int, weight: float, event: Event) -> None:
     teaching.events += 1
     if weight > 0:
         place = teaching.users.setdefault(profile.user_id, len(teaching.users))
-        teaching.visits.append((place, number, weight, time))
+        kind = teaching.types.setdefault(event.type, len(teaching.types))
+        teaching.visits.append((place, number, weight, event.time, kind))
         teaching.judged.append((profile, number))
 
 

@@ -24,7 +24,7 @@ from streams.models.lesson import Lesson
 
 __all__ = ["CatalogChange", "Centers", "Kind", "Record", "decode", "encode"]
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"UL"
 _ENVELOPE = struct.Struct("<2sBBIQiqq")
 _CHECKED_FROM = 8
@@ -70,7 +70,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(value: bytes | None, offset: int) -> Record:
-    """Read the record at a log offset; raise Refusal when it is damaged or of a version that this program does not know."""
+    """Read the record at a log offset; raise Refusal when it is damaged or of another version."""
     if value is None or len(value) < _ENVELOPE.size or value[:2] != MAGIC:
         raise _damaged(offset, "it is no record")
     _, version, kind, check, writer, partition, start, end = _ENVELOPE.unpack_from(value)
@@ -79,6 +79,11 @@ def decode(value: bytes | None, offset: int) -> Record:
             f"The learned log holds a record of version {version} at offset {offset}; "
             f"this program reads up to version {VERSION}.",
             fix="upgrade this worker to the version of the others",
+        )
+    if version < VERSION:
+        raise Refusal(
+            f"The learned log holds a record of version {version} at offset {offset}; this program reads version {VERSION}.",
+            fix="start the models over with `upwell reset --models`",
         )
     if zlib.crc32(value[_CHECKED_FROM:], zlib.crc32(value[:4])) != check:
         raise _damaged(offset, "its checksum does not match")
@@ -115,7 +120,7 @@ def _read(body: bytes, types: Sequence[str]) -> Iterator[NDArray[Any]]:
 
 
 _LESSON_SCALARS = struct.Struct("<QQ")
-_LESSON = "u1 u4 i2 u1 u4 u4 u4 f4 f8 i2 f8 2f8 f8 2f4 i2 i8 2f8 2f4 i8 2i8".split()  # noqa: SIM905 - one glance shows the format
+_LESSON = "u1 u4 i2 u1 u4 u1 u4 u4 u4 f4 f8 u1 i2 f8 2f8 f8 2f4 i2 i8 2f8 2f4 i8 2i8".split()  # noqa: SIM905 - one glance shows the format
 
 
 def encode_lesson(lesson: Lesson) -> bytes:
@@ -125,10 +130,12 @@ def encode_lesson(lesson: Lesson) -> bytes:
             *_ids(lesson.user_ids),
             lesson.user_segments,
             *_ids(lesson.item_ids),
+            *_ids(lesson.types),
             lesson.users,
             lesson.items,
             lesson.weights,
             lesson.times,
+            lesson.kinds,
             lesson.segments,
             lesson.counts,
             lesson.sums,
@@ -147,12 +154,14 @@ def encode_lesson(lesson: Lesson) -> bytes:
 def decode_lesson(body: bytes) -> Lesson:
     """Read a lesson's body."""
     events, judged = _LESSON_SCALARS.unpack_from(body)
-    user_blob, user_ends, user_segments, item_blob, item_ends, *rest = _read(body[_LESSON_SCALARS.size :], _LESSON)
+    columns = _read(body[_LESSON_SCALARS.size :], _LESSON)
+    user_blob, user_ends, user_segments, item_blob, item_ends, type_blob, type_ends, *rest = columns
     (
         users,
         items,
         weights,
         times,
+        kinds,
         segments,
         counts,
         sums,
@@ -171,10 +180,12 @@ def decode_lesson(body: bytes) -> Lesson:
         user_ids=_packed(user_blob, user_ends),
         user_segments=user_segments,
         item_ids=_packed(item_blob, item_ends),
+        types=_packed(type_blob, type_ends),
         users=users,
         items=items,
         weights=weights,
         times=times,
+        kinds=kinds,
         segments=segments,
         counts=counts,
         sums=sums,

@@ -115,6 +115,7 @@ class Settings(BaseModel):
                 "buffer": self.segments.buffer,
                 "seed": self.segments.seed,
             },
+            "habits": {"half_life": knobs.long},
             "blend": {"rate": knobs.rate, "shrink": knobs.shrink},
         }
 

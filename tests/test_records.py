@@ -49,6 +49,7 @@ def lessons(draw):
         "items": (np.uint32, visits),
         "weights": (np.float32, visits),
         "times": (np.float64, visits),
+        "kinds": (np.uint8, visits),
         "segments": (np.int16, touched),
         "counts": (np.float64, touched),
         "sums": (np.float64, (touched, dimensions)),
@@ -63,7 +64,7 @@ def lessons(draw):
     }
     columns = {name: draw(column(*shape)) for name, shape in shapes.items()}
     counts = st.integers(0, 2**63)
-    return Lesson(events=draw(counts), judged=draw(counts), user_ids=draw(ids), item_ids=draw(ids), **columns)
+    return Lesson(events=draw(counts), judged=draw(counts), user_ids=draw(ids), item_ids=draw(ids), types=draw(ids), **columns)
 
 
 @st.composite
@@ -158,6 +159,13 @@ def test_a_record_of_a_newer_version_is_refused_with_what_to_do():
         f"The learned log holds a record of version {VERSION + 1} at offset 12; this program reads up to version {VERSION}."
     )
     assert refusal.value.fix == "upgrade this worker to the version of the others"
+
+
+def test_a_record_of_an_older_version_is_refused_with_what_to_do():
+    older = SAMPLE[:2] + bytes([VERSION - 1]) + SAMPLE[3:]
+    with pytest.raises(Refusal, match=f"of version {VERSION - 1} at offset 12; this program reads version {VERSION}") as refusal:
+        decode(older, 12)
+    assert "upwell reset --models" in refusal.value.fix
 
 
 def test_a_kind_that_this_version_does_not_know_is_refused():

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from streams.models.compile import kernel
+from streams.models.compile import Float64, kernel
 
-__all__ = ["exp2", "weight"]
+__all__ = ["exp2", "steps_to", "weight"]
 
 # ln(2)**k / k!, so that 2**f = 1 + C1 f + C2 f**2 + ...; for |f| <= 1/2 the first term left out is below 7e-15.
 C1 = 0.6931471805599453
@@ -84,3 +84,14 @@ def weight(elapsed: float, half_life: float) -> float:
     0.25
     """
     return exp2(-max(elapsed, 0.0) / half_life)
+
+
+@kernel
+def steps_to(time: float, half_life: float, landmarks: Float64, which: int) -> float:
+    """Move a landmark to the last multiple of the half-life, if it is later; count the half-lives it moved by."""
+    landmark = np.floor(time / half_life) * half_life
+    if not landmark > landmarks[which]:
+        return 0.0
+    steps = np.floor((landmark - landmarks[which]) / half_life + 0.5)
+    landmarks[which] = landmark
+    return float(steps)

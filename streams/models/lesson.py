@@ -23,6 +23,7 @@ class Lesson:
     user_ids, item_ids : the ids that the visits refer to, each once
     user_segments : int16[users], the segment of each user, -1 none
     users, items, weights, times : the visits in event order: uint32 places in the id lists, float32 > 0, float64 seconds
+    types, kinds : names of types of events, and uint8 the place of each visit's type among them; 255 for one beyond them
     segments, counts, sums, sse : mini-batch K-means statistics of the g touched segments: int16[g], float64[g],
         float64[g, d], float64[g]
     sample : float32[r, d], a few user vectors for the reservoir
@@ -41,6 +42,8 @@ class Lesson:
     items: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     weights: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     times: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    types: Packed = field(default_factory=lambda: pack([]))
+    kinds: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     segments: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))

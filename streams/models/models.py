@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from streams.models.blend import Blend, BlendDelta
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
+from streams.models.habits import Habits
 from streams.models.ids import Ids
 from streams.models.kmeans import Delta, KMeans
 from streams.models.lesson import Lesson
+from streams.models.members import Members
 from streams.models.popularity import Popularity
 from streams.models.sources import SOURCES
 from streams.models.visits import Visits
 
 __all__ = ["Models"]
 
-_PARTS = ("users", "items", "visits", "popularity", "catalog", "segments", "blend")
+_PARTS = ("users", "items", "visits", "popularity", "catalog", "segments", "members", "habits", "blend")
 
 
 class Models:
@@ -28,7 +30,7 @@ class Models:
 
     Parameters
     ----------
-    visits, popularity, catalog, segments, blend
+    visits, popularity, catalog, segments, members, habits, blend
         Keyword parameters of the models of these names.
 
     Attributes
@@ -42,8 +44,6 @@ class Models:
     hits, judged
         int64[sources + 1] lists that held the user's next item among their first ten, last the list that was published; out of
         how many.
-    user_segment, segment_sizes
-        int16[users] (-1: none) and int64[segments].
     solved_at, solved_centers
         When the centers were last solved (event time in seconds), and what they were then: float64[segments, d].
     """
@@ -60,14 +60,14 @@ class Models:
         self.popularity = Popularity(**parameters.get("popularity", {}))
         self.catalog = Catalog(**parameters.get("catalog", {}))
         self.segments = KMeans(**parameters.get("segments", {}), solve_self=False)
+        self.members = Members(**parameters.get("members", {}))
+        self.habits = Habits(**parameters.get("habits", {}))
         self.blend = Blend(**parameters.get("blend", {}))
         self.version = 0
         self.events = 0
         self.judged = 0
         self.time = 0.0
         self.hits = np.zeros(len(SOURCES) + 1, np.int64)
-        self.user_segment = np.full(0, -1, np.int16)
-        self.segment_sizes = np.zeros(self.segments.k, np.int64)
         self.solved_at = 0.0
         self.solved_centers = np.zeros((self.segments.k, 0))
 
@@ -76,10 +76,12 @@ class Models:
         users = self.users.add(lesson.user_ids)
         items = self.items.add(lesson.item_ids)
         self._reserve()
-        self._move(users, lesson.user_segments)
+        self.members.apply(users, lesson.user_segments, lesson.users, lesson.times)
         visitors, visited = users[lesson.users], items[lesson.items]
         if len(visited):
-            self.popularity.apply(visited, lesson.weights, lesson.times, lesson.user_segments[lesson.users])
+            segments = lesson.user_segments[lesson.users]
+            self.popularity.apply(visited, lesson.weights, lesson.times, segments)
+            self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
             self.visits.apply(visitors, visited, lesson.weights, lesson.times)
             self.catalog.visit(self.visits, visitors, visited)
             self.time = max(self.time, float(lesson.times.max()))
@@ -97,18 +99,6 @@ class Models:
         self.popularity.reserve(len(self.items))
         self.catalog.reserve(len(self.items))
         self.visits.reserve(items=len(self.items), users=len(self.users))
-
-    def _move(self, users: NDArray[np.int32], segments: NDArray[np.int16]) -> None:
-        grown = len(self.users) - len(self.user_segment)
-        if grown > 0:
-            self.user_segment = np.concatenate(
-                [self.user_segment, np.full(max(grown, len(self.user_segment), 1024), -1, np.int16)]
-            )
-        moved = segments >= 0
-        before = self.user_segment[users[moved]]
-        np.add.at(self.segment_sizes, segments[moved], 1)
-        np.subtract.at(self.segment_sizes, before[before >= 0], 1)
-        self.user_segment[users[moved]] = segments[moved]
 
     def _statistics(self, lesson: Lesson) -> None:
         if len(lesson.segments):
@@ -163,8 +153,6 @@ class Models:
             "times": np.array([self.time, self.solved_at]),
             "solved_centers": self.solved_centers,
             "hits": self.hits.copy(),
-            "user_segment": self.user_segment[: len(self.users)].copy(),
-            "segment_sizes": self.segment_sizes.copy(),
         }
         return own | {f"{part}.{name}": array for part in _PARTS for name, array in getattr(self, part).arrays().items()}
 
@@ -174,7 +162,7 @@ class Models:
         models = cls(**parameters)
         models.version, models.events, models.judged = (int(number) for number in arrays["counters"])
         models.time, models.solved_at = (float(number) for number in arrays["times"])
-        for name in ("hits", "user_segment", "segment_sizes", "solved_centers"):
+        for name in ("hits", "solved_centers"):
             setattr(models, name, arrays[name].copy())
         for part in _PARTS:
             own = {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, column, kernel
-from streams.models.decay import exp2
+from streams.models.decay import exp2, steps_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,17 +56,6 @@ def _fade(counts: Array, top: Int32, factor: float) -> None:
 
 
 @kernel
-def _steps(time: float, half_life: float, landmarks: Float64, which: int) -> float:
-    """Move a landmark to the last multiple of the half-life, if it is later; count the half-lives it moved by."""
-    landmark = np.floor(time / half_life) * half_life
-    if not landmark > landmarks[which]:
-        return 0.0
-    steps = np.floor((landmark - landmarks[which]) / half_life + 0.5)
-    landmarks[which] = landmark
-    return float(steps)
-
-
-@kernel
 def _weigh(weights: Float32, times: Float64, half_life: float, landmark: float, gains: Float64) -> None:
     """Give every visit its weight as of the landmark; a loop of its own, which compiles to wide arithmetic."""
     for n in range(times.size):
@@ -95,10 +84,10 @@ def _count(
     gains = np.empty((2, items.size))
     begin = 0
     while begin < items.size:
-        steps = _steps(times[begin], half_lives[0], landmarks, 0)
+        steps = steps_to(times[begin], half_lives[0], landmarks, 0)
         if steps > 0:
             _fade(short, top_short, exp2(-steps))
-        steps = _steps(times[begin], half_lives[1], landmarks, 1)
+        steps = steps_to(times[begin], half_lives[1], landmarks, 1)
         if steps > 0:
             _fade(long, top_long, exp2(-steps))
             _fade(totals, top_long[:0], exp2(-steps))

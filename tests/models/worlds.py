@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from streams.models.blend import Blend
 from streams.models.catalog import Catalog
+from streams.models.habits import Habits
 from streams.models.hidden import CONTEXT
 from streams.models.ids import Ids, pack
 from streams.models.kmeans import KMeans
 from streams.models.lesson import Lesson
+from streams.models.members import Members
 from streams.models.models import Models
 from streams.models.popularity import Popularity
 from streams.models.similarity import Similarity
@@ -123,12 +125,14 @@ def names(world: World) -> list[bytes]:
 
 
 RINGS: Any = {"visitors": 5, "length": 4}
+MEMBERS: Any = {"segments": 4}
+HABITS: Any = {"half_life": 48 * HOUR, "segments": 4, "types": 2}
 COUNTS: Any = {"short": 6 * HOUR, "long": 48 * HOUR, "segments": 4, "top": 6}
 
 SHELVES: Any = {"dimensions": 8, "tokens_per_item": 3, "posting": 4}
 SEGMENTS: Any = {"k": 3, "half_life": 500.0, "buffer": 64, "reservoir": 128, "window": 32}
 WEIGHTS: Any = {"segments": 4}
-ALL: Any = {"visits": RINGS, "popularity": COUNTS, "catalog": SHELVES, "segments": SEGMENTS | {"k": 4}}
+ALL: Any = {"visits": RINGS, "popularity": COUNTS, "catalog": SHELVES, "segments": SEGMENTS | {"k": 4}, "members": MEMBERS, "habits": HABITS}
 
 
 def stocked() -> Catalog:
@@ -152,6 +156,19 @@ def rank(blend: Blend, world: World) -> None:
     blend.watch(hits, len(world))
 
 
+TYPES = [b"rating", b"view", b"cart", b"purchase"]
+
+
+def kinds(world: World) -> np.ndarray:
+    """A type for every weight."""
+    return (np.ceil(world.weights)).astype(np.uint8)
+
+
+def join(members: Members, world: World) -> None:
+    told = lesson(world)
+    members.apply(list(dict.fromkeys(world.users.tolist())), told.user_segments, told.users, world.times)
+
+
 def lesson(world: World) -> Lesson:
     """What the world's events teach all models at once, without what is learned from recommendations."""
     users, items = list(dict.fromkeys(world.users.tolist())), list(dict.fromkeys(world.items.tolist()))
@@ -165,6 +182,8 @@ def lesson(world: World) -> Lesson:
         items=np.array([items.index(item) for item in world.items], np.uint32),
         weights=world.weights,
         times=world.times,
+        types=pack(TYPES),
+        kinds=kinds(world),
     )
 
 
@@ -194,6 +213,13 @@ REGISTRY: list[Stateful] = [
         cluster,
         lambda arrays: KMeans.from_arrays(arrays, **SEGMENTS),
         splits=False,
+    ),
+    Stateful("Members", lambda: Members(**MEMBERS), join, lambda arrays: Members.from_arrays(arrays, **MEMBERS)),
+    Stateful(
+        "Habits",
+        lambda: Habits(**HABITS),
+        lambda model, world: model.apply(world.segments, world.times, kinds(world), pack(TYPES)),
+        lambda arrays: Habits.from_arrays(arrays, **HABITS),
     ),
     Stateful("Blend", lambda: Blend(**WEIGHTS), rank, lambda arrays: Blend.from_arrays(arrays, **WEIGHTS), splits=False),
     Stateful(

@@ -1,0 +1,168 @@
+"""Habits: when the users of each segment act, and what they do, as decayed counts of their visits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, column, kernel
+from streams.models.decay import exp2, steps_to
+from streams.models.ids import Ids, Packed, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HOURS", "UNNAMED", "Habits"]
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+# Hours of a week. The first of 1970 was a Thursday, so hour 0 is Thursday's first, in UTC.
+HOURS = 168
+
+# Place of a visit's type where a lesson has no name for it: places are bytes.
+UNNAMED = 255
+
+
+@kernel
+def _count(
+    segments: Int16,
+    times: Float64,
+    kinds: Int32,
+    half_life: float,
+    landmark: Float64,
+    hours: Float64,
+    types: Float64,
+) -> None:
+    """Count every visit of a user with a segment, in order."""
+    for n in range(times.size):
+        steps = steps_to(times[n], half_life, landmark, 0)
+        if steps > 0:
+            factor = exp2(-steps)
+            hours *= factor
+            types *= factor
+        segment = segments[n]
+        if segment >= 0:
+            gain = exp2((times[n] - landmark[0]) / half_life)
+            hours[segment, np.int64(np.floor(times[n] / HOUR)) % HOURS] += gain
+            types[segment, kinds[n]] += gain
+
+
+class Habits:
+    """Decayed counts of each segment's visits by hour of the week and by type of event; a visit counts 1, whatever its weight.
+
+    Forward decay, as in :class:`streams.models.popularity.Popularity`: counts are as of a landmark, the last whole
+    multiple of the half-life, and are scaled by a power of two when it moves.
+
+    Parameters
+    ----------
+    half_life : float
+        Seconds after which a visit counts half.
+    segments : int
+        How many segments are counted.
+    types : int
+        Types of events that are told apart, in order of first appearance; all later ones are counted together.
+
+    Attributes
+    ----------
+    hours : float64[segments, 168]
+        Counts by hour of the week in UTC; hour 0 is Thursday's first, as 1970 began.
+    kinds : float64[segments, types + 1]
+        Counts by type; the last column is all types without a name.
+    names : Ids
+        The types told apart, by column.
+    landmark : float64[1]
+        The time of the counts, in seconds.
+
+    References
+    ----------
+    G. Cormode, V. Shkapenyuk, D. Srivastava, B. Xu: Forward decay, ICDE 2009.
+
+    Examples
+    --------
+    >>> habits = Habits(half_life=3600.0)
+    >>> habits.apply([0, 0, -1], [0.0, 3600.0, 3600.0], [0, 1, 1], pack([b"view", b"cart"]))
+    >>> habits.hours[0, :2], habits.kinds[0, :2], habits.names.names([0, 1])
+    (array([0.5, 1. ]), array([0.5, 1. ]), [b'view', b'cart'])
+    """
+
+    def __init__(self, *, half_life: float = 30 * DAY, segments: int = 64, types: int = 31) -> None:
+        if not (half_life > 0 and segments > 0 and 0 < types < UNNAMED):
+            raise ValueError(f"all must be above 0, and types below {UNNAMED}: {half_life=}, {segments=}, {types=}")
+        self.half_life, self.types = half_life, types
+        self.names = Ids()
+        self.landmark: Float64 = np.full(1, -np.inf)
+        self.hours: Float64 = np.zeros((segments, HOURS))
+        self.kinds: Float64 = np.zeros((segments, types + 1))
+
+    def apply(self, segments: ArrayLike, times: ArrayLike, kinds: ArrayLike, names: Packed) -> None:
+        """Learn visits, in order.
+
+        Parameters
+        ----------
+        segments : int16[n]
+            Segment of the user; -1 for none, who is not counted.
+        times : float64[n]
+            Seconds, not negative.
+        kinds : uint8[n]
+            Place of each visit's type in ``names``; a place beyond them has no name.
+        names : Packed
+            Names of types.
+
+        Raises
+        ------
+        ValueError
+            If the columns differ in length or a segment is out of range; nothing is learned then.
+        """
+        segments, times = column(segments, np.int16), column(times, np.float64)
+        places = column(kinds, np.int64)
+        if not len(segments) == len(times) == len(places):
+            raise ValueError(f"columns of {len(segments)} segments, {len(times)} times, {len(places)} kinds")
+        if not len(times):
+            return
+        if segments.min() < -1 or segments.max() >= len(self.hours):
+            raise ValueError(f"a segment is below {len(self.hours)}, or -1")
+        columns = self._columns(places, names)
+        _count(segments, times, columns[places], self.half_life, self.landmark, self.hours, self.kinds)
+
+    def _columns(self, places: Array, names: Packed) -> Int32:
+        """Give the column of each place; new types take the free ones in order of their first visit."""
+        columns = np.full(max(len(names.ends), UNNAMED) + 1, self.types, np.int32)
+        found, first = np.unique(places[places < len(names.ends)], return_index=True)
+        for place in found[np.argsort(first)].tolist():
+            start = int(names.ends[place - 1]) if place else 0
+            name = pack([names.blob[start : int(names.ends[place])].tobytes()])
+            known = int(self.names.find(name)[0])
+            if known < 0 and len(self.names) < self.types:
+                known = int(self.names.add(name)[0])
+            columns[place] = known if known >= 0 else self.types
+        return columns
+
+    def arrays(self) -> dict[str, Array]:
+        """Copy the state."""
+        own = {name: getattr(self, name).copy() for name in STATE}
+        return own | {f"names_{name}": array for name, array in self.names.arrays().items()}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, Array], *, half_life: float = 30 * DAY, segments: int = 64, types: int = 31
+    ) -> Self:
+        """Restore what :meth:`arrays` gave, with the same parameters.
+
+        Raises
+        ------
+        ValueError
+            If ``segments`` or ``types`` are not those the arrays were made with.
+        """
+        habits = cls(half_life=half_life, segments=segments, types=types)
+        habits.names = Ids.from_arrays({name: arrays[f"names_{name}"] for name in habits.names.arrays()})
+        for name in STATE:
+            own = getattr(habits, name)
+            if own.shape != arrays[name].shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {own.shape}")
+            own[...] = arrays[name]
+        return habits
+
+
+STATE = ("landmark", "hours", "kinds")

@@ -1,0 +1,171 @@
+"""Members: which user is in which segment, how many each segment has, and how many it had day by day."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["GROWTH_DAYS", "Members"]
+
+DAY = 86400.0
+FEWEST_USERS = 1024
+
+# Growth is over a week, so that no day of the week is held against another.
+GROWTH_DAYS = 7
+
+UNKNOWN = -1
+
+
+@kernel
+def _begin(time: float, sizes: Int64, today: Int64, days: Int64) -> None:
+    """Keep the sizes as they are for every day that has begun since."""
+    day = np.int64(np.floor(time / DAY))
+    if day <= today[0]:
+        return
+    first = day if today[0] < 0 else max(today[0] + 1, day - days.shape[0] + 1)
+    for begun in range(first, day + 1):
+        days[begun % days.shape[0]] = sizes
+    today[0] = day
+
+
+@kernel
+def _move(user: int, segment: int, of_user: Int16, sizes: Int64) -> None:
+    before = of_user[user]
+    if before >= 0:
+        sizes[before] -= 1
+    if segment >= 0:
+        sizes[segment] += 1
+    of_user[user] = segment
+
+
+@kernel
+def _follow(
+    users: Int32, segments: Int16, places: Int64, times: Float64, of_user: Int16, sizes: Int64, today: Int64, days: Int64
+) -> None:
+    """Move each user at its first visit, so that it does not matter where batches end when a day begins."""
+    for n in range(places.size):
+        _begin(times[n], sizes, today, days)
+        _move(users[places[n]], segments[places[n]], of_user, sizes)
+    for n in range(users.size):
+        _move(users[n], segments[n], of_user, sizes)
+
+
+class Members:
+    """The segment of each user, and the sizes of segments: now, and when each of the last 8 days began.
+
+    A day (UTC) begins with the first visit of that day or a later one; a visit that comes late counts for the day at hand.
+
+    Parameters
+    ----------
+    segments : int
+        How many segments there may be.
+
+    Attributes
+    ----------
+    of_user : int16[users]
+        The segment of each user; -1: none.
+    sizes : int64[segments]
+        Users of each segment.
+    days : int64[8, segments]
+        Sizes when day d (days since 1970) began, at row d mod 8; -1: before the first visit.
+    today : int64[1]
+        The latest day begun; -1 before the first visit.
+
+    Examples
+    --------
+    >>> members = Members(segments=2)
+    >>> members.apply([0, 1], [0, 1], [0, 1], [0.0, 0.0])
+    >>> members.apply([1, 2], [0, 0], [0, 1], [8 * 86400.0, 8 * 86400.0])
+    >>> members.sizes, members.growth()
+    (array([3, 0]), array([ 2., -1.]))
+    """
+
+    def __init__(self, *, segments: int = 64) -> None:
+        if segments < 1:
+            raise ValueError(f"segments must be above 0: {segments=}")
+        self._users = 0
+        self.of_user: Int16 = np.full(0, -1, np.int16)
+        self.sizes: Int64 = np.zeros(segments, np.int64)
+        self.days: Int64 = np.full((GROWTH_DAYS + 1, segments), UNKNOWN, np.int64)
+        self.today: Int64 = np.full(1, UNKNOWN, np.int64)
+
+    def apply(self, users: ArrayLike, segments: ArrayLike, places: ArrayLike, times: ArrayLike) -> None:
+        """Learn the visits of a batch, in order.
+
+        Parameters
+        ----------
+        users : int32[m]
+            Indexes of the batch's users, each once.
+        segments : int16[m]
+            The segment of each; -1 takes the user out of any.
+        places : uint32[n]
+            Whose visit it was, as a place in ``users``.
+        times : float64[n]
+            Seconds.
+
+        Raises
+        ------
+        ValueError
+            If the columns differ in length or a segment is out of range; nothing is learned then.
+        """
+        users, segments = column(users, np.int32), column(segments, np.int16)
+        places, times = column(places, np.int64), column(times, np.float64)
+        if len(users) != len(segments) or len(places) != len(times):
+            raise ValueError(f"columns of {len(users)} users, {len(segments)} segments, {len(places)} places, {len(times)} times")
+        if not len(users):
+            return
+        if segments.min() < -1 or segments.max() >= len(self.sizes):
+            raise ValueError(f"a segment is below {len(self.sizes)}, or -1")
+        self._users = max(self._users, int(users.max()) + 1)
+        self._reserve(self._users)
+        _follow(users, segments, places, times, self.of_user, self.sizes, self.today, self.days)
+
+    def growth(self) -> Float64:
+        """Give each segment's growth since the day seven days ago began, 0.1 for a tenth more: float64[segments].
+
+        NaN where it had no users then, or nothing is known of that day.
+        """
+        before = self.days[(self.today[0] - GROWTH_DAYS) % len(self.days)].astype(np.float64)
+        before[before <= 0] = np.nan
+        grown: Float64 = self.sizes / before - 1.0
+        return grown
+
+    def arrays(self) -> dict[str, Array]:
+        """Copy the state, without spare room."""
+        return {"of_user": self.of_user[: self._users].copy()} | {name: getattr(self, name).copy() for name in STATE}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], *, segments: int = 64) -> Self:
+        """Restore what :meth:`arrays` gave, with the same parameters.
+
+        Raises
+        ------
+        ValueError
+            If ``segments`` is not that of the arrays.
+        """
+        members = cls(segments=segments)
+        members._users = len(arrays["of_user"])
+        members._reserve(members._users)
+        members.of_user[: members._users] = arrays["of_user"]
+        for name in STATE:
+            own = getattr(members, name)
+            if own.shape != arrays[name].shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {own.shape}")
+            own[...] = arrays[name]
+        return members
+
+    def _reserve(self, users: int) -> None:
+        """Make room for this many users, at least doubling; filled at once, so that memory does not creep later."""
+        if users > len(self.of_user):
+            longer = np.full(max(users, 2 * len(self.of_user), FEWEST_USERS), -1, np.int16)
+            longer[: len(self.of_user)] = self.of_user
+            self.of_user = longer
+
+
+STATE = ("sizes", "days", "today")
