@@ -24,11 +24,16 @@ class TopItem(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """One segment; ``since`` in seconds, ``drift`` the distance its centroid moved since then."""
+    """One segment; ``share`` of all users who are in one, ``growth`` over 7 days (0.1: a tenth more; None: not known yet).
+
+    ``since`` is in seconds, ``drift`` the distance its centroid moved since then.
+    """
 
     id: int
     name: str
     size: int
+    share: float
+    growth: float | None
     top: list[TopItem]
     centroid: list[float]
     since: float
@@ -46,6 +51,8 @@ async def write(
     *,
     name: str,
     size: int,
+    share: float,
+    growth: float | None,
     top: Iterable[tuple[str, float]],
     centroid: Sequence[float],
     since: float,
@@ -58,6 +65,8 @@ async def write(
     fields: dict[str, str | bytes] = {
         "name": name,
         "size": str(size),
+        "share": repr(float(share)),
+        "growth": "" if growth is None else repr(float(growth)),
         "top": msgspec.json.encode([TopItem(item_id, lift) for item_id, lift in top]),
         "centroid": msgspec.json.encode(list(centroid)),
         "since": repr(float(since)),
@@ -80,6 +89,8 @@ def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:
         id=segment,
         name=stored[b"name"].decode(),
         size=int(stored[b"size"]),
+        share=float(stored[b"share"]),
+        growth=float(stored[b"growth"]) if stored[b"growth"] else None,
         top=_top.decode(stored[b"top"]),
         centroid=_centroid.decode(stored[b"centroid"]),
         since=float(stored[b"since"]),

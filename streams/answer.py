@@ -17,12 +17,12 @@ _RECOMMENDATION = (
     b'{"recommendation_id":"%d-%d","user_id":%b,"generated_at":%.3f,"trigger":{"partition":%d,"offset":%d,"event_id":%b},'
     b'"segment":%b,"model_version":%d,"items":%b,"latency_ms":%.3f}'
 )
-_SEGMENT = b'{"user_id":%b,"segment":%d,"previous":%b,"name":%b,"at":%.3f}'
+_SEGMENT = b'{"user_id":%b,"segment":%b,"previous":%b,"name":%b,"at":%.3f}'
 
 
 @dataclass(slots=True)
 class SegmentChange:
-    """A user who entered a segment, ready for the segments topic."""
+    """A user who entered a segment or left all, ready for the segments topic."""
 
     key: bytes
     value: bytes
@@ -53,16 +53,12 @@ class Messages:
         )
 
     def segment(self, profile: Profile, segment: int, at: float, names: Mapping[int, str]) -> SegmentChange | None:
-        """Move a user to a segment and write the change, or return None where nothing changed."""
-        if segment < 0 or segment == profile.segment:
+        """Move a user to a segment, or with -1 out of any, and write the change, or return None where nothing changed."""
+        entered = segment if segment >= 0 else None
+        if entered == profile.segment:
             return None
-        previous, profile.segment = profile.segment, segment
+        previous, profile.segment = profile.segment, entered
+        name = None if entered is None else names.get(entered, f"segment {entered}")
         user = msgspec.json.encode(profile.user_id)
-        value = _SEGMENT % (
-            user,
-            segment,
-            _or_null(previous),
-            msgspec.json.encode(names.get(segment, f"segment {segment}")),
-            at,
-        )
+        value = _SEGMENT % (user, _or_null(entered), _or_null(previous), msgspec.json.encode(name), at)
         return SegmentChange(profile.user_id.encode(), value)

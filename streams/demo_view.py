@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich import box
-from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -58,7 +57,11 @@ class Scene:
 def render(scene: Scene, height: int = TALL) -> RenderableType:
     """The whole picture, or what of it has room in so many lines."""
     rows = SEGMENTS + BEST if height >= LOW else BEST
-    tables = Columns([_hits(scene, rows), _segments(scene, min(rows, SEGMENTS))], padding=(0, 3))
+    tables = Table.grid(padding=(0, 3))
+    # Side by side always, for there is no room for one below the other: long names of segments give way.
+    tables.add_column(no_wrap=True)
+    tables.add_column()
+    tables.add_row(_hits(scene, rows), _segments(scene, min(rows, SEGMENTS)))
     parts = [_head(scene), tables, *map(_shown, scene.newest if height >= TALL else scene.newest[:1])]
     return Panel(Group(*parts, _hints(scene)), title="upwell demo", title_align="left", border_style="cyan")
 

@@ -21,7 +21,7 @@ from streams.metrics import Metrics
 from streams.models.models import Models
 from streams.publisher import Publisher
 from streams.records import Centers, Kind, Record, encode, encode_centers
-from streams.segments import Row, segments_of
+from streams.segments import Describer, Row
 from streams.settings import Settings
 from streams.similar import Similar
 from streams.snapshots import freeze
@@ -68,6 +68,7 @@ class Keeper:
         self._truncate = truncate
         self._stock = stock
         self._similar = Similar(settings)
+        self._describer = Describer(settings)
         self._asked = 0
         self._written = -1
         self._frozen_at = -1
@@ -93,7 +94,7 @@ class Keeper:
             return
         self._written = models.version
         self._ticks += 1
-        rows = await self._describe() if self._ticks % _SEGMENTS_EVERY == 0 or not self.names else []
+        rows = await self._describe(owner=owner) if self._ticks % _SEGMENTS_EVERY == 0 or not self.names else []
         if owner:
             await self._write_model()
             await self._write_trending()
@@ -112,9 +113,12 @@ class Keeper:
         self._ticks = _SEGMENTS_EVERY - 1
         self._fold.touched.update(range(len(self.models.items)))
 
-    async def _describe(self) -> list[Row]:
-        rows = await self._aside(segments_of, self.models)
-        self.names.update({row.segment: row.fields["name"] for row in rows})
+    async def _describe(self, *, owner: bool) -> list[Row]:
+        """Name the segments: the owner, by the names they have in Redis, from where the others take them, so that all agree."""
+        stored = {one.id: one.name for one in await segments.read(self._redis, self._keys)}
+        rows = await self._aside(self._describer.rows, self.models, stored) if owner else []
+        self.names.clear()
+        self.names.update({row.segment: row.fields["name"] for row in rows} or stored)
         return rows
 
     async def _solve(self) -> None:

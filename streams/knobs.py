@@ -99,7 +99,7 @@ class Topics(_Section):
     recommendations: TopicName = "recommendations"
     """Recommendations out."""
     segments: TopicName = "segments"
-    """Who enters which segment, out."""
+    """Who enters and leaves which segment, out."""
     dead: TopicName = "events.dead"
     """What is no event or item, with its bytes untouched."""
     learned: TopicName = "upwell.learned"
@@ -285,6 +285,8 @@ class Segments(_Section):
     """Users' vectors gathered before the first centers are solved; fewer give segments sooner, and rougher ones."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the first centers."""
+    utc_offset_hours: Annotated[float, Field(ge=-12, le=14, multiple_of=0.25)] = 0.0
+    """Local time of most users, in hours after UTC: by it segments are named `evening` or `weekend`."""
 
 
 class Weights(_Section):

@@ -16,6 +16,14 @@ from numpy.typing import NDArray
 __all__ = ["Purchases", "SampleMissing", "catalogue", "folder", "purchases"]
 
 
+# Shops' own words in the file, as people say them.
+_SAID = {
+    "candy - checklane": "checkout candy",
+    "candy - packaged": "packaged candy",
+    "drug gm": "drugstore",
+    "meat-pckgd": "packaged meat",
+    "seafood-pckgd": "packaged seafood",
+}
 NANOSECONDS = 1e9  # the file's times are whole ones
 
 
@@ -108,8 +116,14 @@ def _entry(row: dict[str, Any], price: float | None) -> dict[str, Any]:
         "item_id": str(row["product_id"]),
         "name": kind.capitalize(),
         "brand": row["brand"],
-        "category": [name.lower() for name in path],
+        "category": [_said(name) for name in path],
         "price": price,
         "tags": [size.lower()] if size else None,
     }
     return {name: value for name, value in entry.items() if value is not None}
+
+
+def _said(name: str) -> str:
+    """Write a department or category; a slash would be a step of the path."""
+    text = " ".join(name.lower().split())
+    return _SAID.get(text, text.replace("/", ", "))

@@ -175,10 +175,10 @@ class Recommendation(Struct, frozen=True):
 
 
 class SegmentChange(Struct, frozen=True):
-    """A message on `segments`: a user entered a segment; ``previous`` is the one left, if any."""
+    """A message on `segments`: a user entered ``segment`` and left ``previous``; without a segment, only left."""
 
     user_id: str
-    segment: int
+    segment: int | None
     previous: int | None
     name: str | None
     at: float

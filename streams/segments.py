@@ -1,20 +1,20 @@
-"""What people read of segments: names by lift, sizes, best items, drift."""
+"""What people read of segments: names, sizes, growth, best items, drift."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from streams.facets import Facets
 from streams.models.models import Models
+from streams.naming import name_all
+from streams.settings import Settings
 
-__all__ = ["Row", "segments_of"]
+__all__ = ["Describer", "Fields", "Row", "in_use"]
 
 _TOP = 10
-_WORDS = 2
-# A label must hold this share of what a segment does, or its lift is an accident.
-_LEAST_SHARE = 0.02
 
 
 class Fields(TypedDict):
@@ -22,6 +22,8 @@ class Fields(TypedDict):
 
     name: str
     size: int
+    share: float
+    growth: float | None
     top: list[tuple[str, float]]
     centroid: list[float]
     since: float
@@ -35,25 +37,39 @@ class Row(NamedTuple):
     fields: Fields
 
 
-def segments_of(models: Models) -> list[Row]:
-    """Describe every segment; none before the first solve."""
-    if not models.segments.initialised:
-        return []
-    names, drift = _names(models), models.drift()
-    return [
-        Row(
-            segment,
-            Fields(
-                name=names[segment],
-                size=int(models.segment_sizes[segment]),
-                top=_top(models, segment),
-                centroid=[round(float(value), 6) for value in models.segments.cluster_centers_[segment]],
-                since=models.solved_at,
-                drift=float(drift[segment]),
-            ),
-        )
-        for segment in range(models.segments.k)
-    ]
+def in_use(models: Models) -> list[int]:
+    """List the ids of the segments that there are; none before the first solve."""
+    return list(range(models.segments.k)) if models.segments.initialised else []
+
+
+class Describer:
+    """Describes segments; it remembers what catalogue tokens mean."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._facets = Facets(settings.segments.utc_offset_hours)
+
+    def rows(self, models: Models, before: Mapping[int, str]) -> list[Row]:
+        """Describe every segment in use; ``before`` are the names they had, which stay while little changes."""
+        segments = in_use(models)
+        if not segments:
+            return []
+        names = name_all(segments, self._facets.of(models, segments), before)
+        return [Row(segment, _fields(models, segment, names[segment])) for segment in segments]
+
+
+def _fields(models: Models, segment: int, name: str) -> Fields:
+    size, everyone = int(models.members.sizes[segment]), int(models.members.sizes.sum())
+    growth = float(models.members.growth()[segment])
+    return Fields(
+        name=name,
+        size=size,
+        share=round(size / max(everyone, 1), 4),
+        growth=None if np.isnan(growth) else round(growth, 4),
+        top=_top(models, segment),
+        centroid=[round(float(value), 6) for value in models.segments.cluster_centers_[segment]],
+        since=models.solved_at,
+        drift=float(models.drift()[segment]),
+    )
 
 
 def _top(models: Models, segment: int) -> list[tuple[str, float]]:
@@ -61,31 +77,3 @@ def _top(models: Models, segment: int) -> list[tuple[str, float]]:
     best = np.lexsort((items, -lifts))[:_TOP]
     names = models.items.names(items[best])
     return [(name.decode(), round(float(lift), 4)) for name, lift in zip(names, lifts[best], strict=True)]
-
-
-def _names(models: Models) -> list[str]:
-    """Name each segment by the labels that it likes most above their share in all segments."""
-    catalog, k = models.catalog, models.segments.k
-    items = len(models.items)
-    tokens = catalog.item_tokens[:items]
-    held = np.flatnonzero(tokens >= 0)
-    labels = [catalog.label(token) for token in range(len(catalog.tokens))]
-    mass = np.zeros((k, len(labels)))
-    for segment in range(k):
-        counts = np.repeat(models.popularity.by_segment[segment, :items], tokens.shape[1])
-        mass[segment] = np.bincount(tokens.ravel()[held], counts[held], minlength=len(labels))
-    mass[:, [label is None for label in labels]] = 0.0
-    return [_name(labels, share, segment) for segment, share in enumerate(_lift(mass))]
-
-
-def _lift(mass: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each label's lift in each segment, 0 where its share is too small to speak of."""
-    share = mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-12)
-    overall = mass.sum(axis=0) / max(mass.sum(), 1e-12)
-    lift: NDArray[np.float64] = np.where(share >= _LEAST_SHARE, share / np.maximum(overall, 1e-12), 0.0)
-    return lift
-
-
-def _name(labels: list[str | None], lift: NDArray[np.float64], segment: int) -> str:
-    best = [token for token in np.argsort(-lift, kind="stable")[:_WORDS].tolist() if lift[token] > 0]
-    return " · ".join(str(labels[token]) for token in best) or f"segment {segment}"

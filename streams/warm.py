@@ -7,8 +7,8 @@ import time
 from types import SimpleNamespace
 
 from streams.decode import Batch
+from streams.facets import Facets
 from streams.memory import Loop
-from streams.segments import segments_of
 from streams.settings import Settings
 from streams.similar import Similar
 
@@ -21,7 +21,7 @@ async def warm(settings: Settings) -> None:
     for offset in range(0, 12, 4):
         messages = [_message(offset + place) for place in range(4)]
         loop.finish(await loop.pipeline.prepare(Batch({0: messages}, {0: offset}), 1))
-    segments_of(loop.fold.models)
+    Facets(0.0).of(loop.fold.models, [0])
     Similar(settings).rows(loop.fold.models, loop.fold.models.visits.item_users[:1, :0].astype("int32").ravel())
 
 

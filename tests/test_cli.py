@@ -427,8 +427,9 @@ def state(store):
         ]
         await stored_items.write_catalogue(redis, keys, 0, entries)
         await stored_trending.replace(redis, keys, {"i2": 2.5, "i1": 1.0})
-        figures = {"name": "dairy", "size": 10, "top": [("i1", 2.0)], "centroid": [0.0, 1.0], "since": 1.7e9, "drift": 0.1}
-        await stored_segments.write(redis, keys, 3, **figures)
+        figures = {"size": 10, "share": 0.4, "centroid": [0.0, 1.0], "since": 1.7e9, "drift": 0.1}
+        await stored_segments.write(redis, keys, 3, name="dairy", growth=0.25, top=[("i1", 2.0)], **figures)
+        await stored_segments.write(redis, keys, 5, name="tea", growth=None, top=[], **figures | {"centroid": [1.0, 0.0]})
 
     store(write)
 
@@ -456,7 +457,8 @@ def test_item_segments_and_trending_print_what_is_stored(run, redis_options):
     assert json.loads(run("item", "i1", "--json", *redis_options)[1])["name"] == "Milk"
     assert "Milk" in run("item", "i1", *redis_options)[1]
     assert json.loads(run("segments", "--json", *redis_options)[1])["segments"][0]["name"] == "dairy"
-    assert "Milk 2.0x" in run("segments", *redis_options)[1]
+    shown = run("segments", *redis_options)[1]
+    assert all(word in shown for word in ("Milk 2.0x", "dairy", "tea", "40%", "+25%", "growth"))
     assert [one["item_id"] for one in json.loads(run("trending", "--json", *redis_options)[1])["trending"]] == ["i2", "i1"]
     assert "Milk" in run("trending", "-n", "2", *redis_options)[1]
 

@@ -13,6 +13,7 @@ from streams.commands.output import console, figure, say, table, write_json
 if TYPE_CHECKING:
     from streams.settings import Settings
 
+LOCAL = "segments.utc_offset_hours=-5"  # the households live on eastern time
 LIVELY = 200.0  # events/s: fast enough to see the hit rates move, slow enough to read along
 QUICK_SESSION = 6_000  # ms; the embedded broker lets a group wait for half of it before the first event is read
 ENOUGH = 20_000  # events of a run that ends when nobody says how many
@@ -73,6 +74,7 @@ def _as_interrupt(_signal: int, _frame: object) -> None:
 def _settings(given: dict[str, Any], stack: ExitStack) -> "Settings":
     """Settings on the given servers, or on embedded ones, which are never those that the environment names."""
     settings_of(given | {"brokers": given["brokers"] or "127.0.0.1:9092"})  # what is wrong is told before servers start
+    given = given | {"assigned": [LOCAL, *(given["assigned"] or ())]}
     own = {}
     if not given["brokers"] or not given["redis"]:
         from streams.embedded import Broker, RedisServer

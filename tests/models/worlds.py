@@ -132,7 +132,14 @@ COUNTS: Any = {"short": 6 * HOUR, "long": 48 * HOUR, "segments": 4, "top": 6}
 SHELVES: Any = {"dimensions": 8, "tokens_per_item": 3, "posting": 4}
 SEGMENTS: Any = {"k": 3, "half_life": 500.0, "buffer": 64, "reservoir": 128, "window": 32}
 WEIGHTS: Any = {"segments": 4}
-ALL: Any = {"visits": RINGS, "popularity": COUNTS, "catalog": SHELVES, "segments": SEGMENTS | {"k": 4}, "members": MEMBERS, "habits": HABITS}
+ALL: Any = {
+    "visits": RINGS,
+    "popularity": COUNTS,
+    "catalog": SHELVES,
+    "segments": SEGMENTS | {"k": 4},
+    "members": MEMBERS,
+    "habits": HABITS,
+}
 
 
 def stocked() -> Catalog:

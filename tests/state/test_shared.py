@@ -65,13 +65,24 @@ async def test_a_deleted_item_loses_its_fields_and_keeps_its_statistics(redis: R
 
 
 async def test_segments_come_back_by_id_and_go_when_there_are_fewer(redis: Redis, keys: Keys) -> None:
-    row: dict[str, Any] = {"size": 3, "top": [("a", 2.5)], "centroid": [0.5, -1.0], "since": 5.0, "drift": 0.25}
+    row: dict[str, Any] = {
+        "size": 3,
+        "share": 0.25,
+        "growth": -0.5,
+        "top": [("a", 2.5)],
+        "centroid": [0.5, -1.0],
+        "since": 5.0,
+        "drift": 0.25,
+    }
     for k in (3, 0, SEGMENTS - 1):
         await segments.write(redis, keys, k, name=f"s{k}", **row)
     found = await segments.read(redis, keys)
     assert [(segment.id, segment.name) for segment in found] == [(0, "s0"), (3, "s3"), (63, "s63")]
     assert found[0].top == [segments.TopItem("a", 2.5)]
     assert (found[0].centroid, found[0].since, found[0].drift) == ([0.5, -1.0], 5.0, 0.25)
+    assert (found[0].size, found[0].share, found[0].growth) == (3, 0.25, -0.5)
+    await segments.write(redis, keys, 0, name="s0", **row | {"growth": None})
+    assert [segment.growth for segment in await segments.read(redis, keys)] == [None, -0.5, -0.5]
     await segments.remove_from(redis, keys, 1)
     assert [segment.id for segment in await segments.read(redis, keys)] == [0]
 
@@ -79,7 +90,7 @@ async def test_segments_come_back_by_id_and_go_when_there_are_fewer(redis: Redis
 @pytest.mark.parametrize("wrong", [-1, SEGMENTS])
 async def test_a_segment_nobody_would_read_is_refused(redis: Redis, keys: Keys, wrong: int) -> None:
     with pytest.raises(ValueError, match="0 to 63"):
-        await segments.write(redis, keys, wrong, name="", size=0, top=[], centroid=[], since=0, drift=0)
+        await segments.write(redis, keys, wrong, name="", size=0, share=0, growth=None, top=[], centroid=[], since=0, drift=0)
 
 
 async def test_trending_is_replaced_as_a_whole_best_first(redis: Redis, keys: Keys) -> None:
