@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
     """Make the lesson of one partition's share of a micro-batch."""
     table = np.array(teaching.visits, np.float64).reshape(-1, 5)
     items, places = np.unique(table[:, 1].astype(np.int64), return_inverse=True)
-    users = list(teaching.users)
+    users = [*teaching.users, *_moved(teaching, scored)]
     rows = np.array([scored.rows[user_id] for user_id in users], np.int64)
     lesson = Lesson(
         events=teaching.events,
@@ -42,9 +44,17 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
     return lesson
 
 
+def _moved(teaching: Teaching, scored: Scored) -> Iterator[str]:
+    """Find those without a visit whose segment changed all the same: a dislike turns a user's interest away."""
+    for user_id, profile in teaching.others.items():
+        before = -1 if profile.segment is None else profile.segment
+        if user_id not in teaching.users and scored.segments[scored.rows[user_id]] != before:
+            yield user_id
+
+
 def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], events: NDArray[np.int64]) -> None:
     """Add the K-means statistics; a user counts once per visit, so that they do not depend on where batches end."""
-    known = vectors.any(axis=1)
+    known = vectors.any(axis=1) & (events > 0)
     vectors, weights = vectors[known], events[known].astype(np.float64)
     if not len(vectors):
         return

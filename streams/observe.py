@@ -19,12 +19,16 @@ Labels = Callable[[int], Sequence[str]]
 
 @dataclass(slots=True)
 class Teaching:
-    """What a partition's events from ``start`` on teach; the columns are those of a lesson, items by this worker's numbers."""
+    """What a partition's events from ``start`` on teach; the columns are those of a lesson, items by this worker's numbers.
+
+    ``others`` acted too, but visited nothing: all that they may teach is that they left their segment.
+    """
 
     start: int
     end: int
     events: int = 0
     users: dict[str, int] = field(default_factory=dict)
+    others: dict[str, Profile] = field(default_factory=dict)
     types: dict[str, int] = field(default_factory=dict)
     visits: list[tuple[int, int, float, float, int]] = field(default_factory=list)
     judged: list[tuple[Profile, int]] = field(default_factory=list)
@@ -96,7 +100,9 @@ class Observer:
 
 def _teach(teaching: Teaching, profile: Profile, number: int, weight: float, event: Event) -> None:
     teaching.events += 1
-    if weight > 0:
+    if weight <= 0:
+        teaching.others[profile.user_id] = profile
+    else:
         place = teaching.users.setdefault(profile.user_id, len(teaching.users))
         kind = teaching.types.setdefault(event.type, len(teaching.types))
         teaching.visits.append((place, number, weight, event.time, kind))
