@@ -67,15 +67,17 @@ def name_all(segments: Sequence[int], facets: Sequence[Facet], before: Mapping[i
     measures = [evidence(facet.mass, facet.total) for facet in facets]
     names: dict[int, str] = {}
     used: set[str] = set()
+    taken = {frozenset[str]()}
     for row, segment in enumerate(segments):
         old = before.get(segment, "").split(BETWEEN)
         rows = ([one[row] for one in of_facet] for of_facet in measures)
         told = [word for place, one in enumerate(rows) for word in _telling(place, facets[place], one, old)]
         words = sorted(told, key=lambda word: (-word.told * (_USED if word.trait.word in used else 1.0), word))
-        choices = (_chosen(facets, words, most, old) for most in (_MOST_WORDS, _MOST_WORDS + 1))
-        alone = BETWEEN.join([*_chosen(facets, words, _MOST_WORDS, old), f"segment {segment}"])
-        names[segment] = next((name for name in map(BETWEEN.join, choices) if name and name not in names.values()), alone)
-        used |= {*names[segment].split(BETWEEN)}
+        few, more = (_chosen(facets, words, most, old) for most in (_MOST_WORDS, _MOST_WORDS + 1))
+        name = next((name for name in (few, more) if frozenset(name) not in taken), [*few, f"segment {segment}"])
+        taken.add(frozenset(name))
+        used |= {*name}
+        names[segment] = BETWEEN.join(name)
     return names
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.cm import ScalarMappable
@@ -56,7 +56,8 @@ def draw(segments: Sequence[Segment], out: Path) -> None:
     legend.tick_params(labelsize=8)
     legend.set_title(_meaning(segments), size=9, y=-4.2)
     _bars(axes(EDGE + WIDTH + LABELS, EDGE, BARS, tall - 2 * EDGE - LEGEND), segments, scale)
-    figure.savefig(out, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
+    with rc_context({"svg.hashsalt": "upwell"}):
+        figure.savefig(out, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
 
 
 def _growing(segments: Sequence[Segment]) -> bool:

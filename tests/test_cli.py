@@ -463,6 +463,34 @@ def test_item_segments_and_trending_print_what_is_stored(run, redis_options):
     assert "Milk" in run("trending", "-n", "2", *redis_options)[1]
 
 
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize(("file", "begins"), [("map.png", b"\x89PNG"), ("map.SVG", b"<?xml")])
+def test_segments_are_drawn_to_a_file(run, redis_options, tmp_path, file, begins):
+    status, out, err = run("segments", "--json", "--plot", tmp_path / file, *redis_options)
+    assert (status, len(json.loads(out)["segments"])) == (0, 2)
+    assert f"drawn to {tmp_path / file}" in err.replace("\n", "")
+    assert (tmp_path / file).read_bytes().startswith(begins)
+    assert (tmp_path / file).stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("state")
+def test_a_picture_that_cannot_be_drawn_is_one_sentence(run, redis_options, tmp_path, monkeypatch):
+    status, _, err = run("segments", "--plot", tmp_path / "map.txt", *redis_options)
+    assert (status, "is neither .png nor .svg" in err) == (2, True)
+    status, _, err = run("segments", "--plot", tmp_path / "nowhere" / "map.png", *redis_options)
+    assert (status, "cannot be written: No such file or directory" in err) == (1, True)
+    monkeypatch.delitem(sys.modules, "streams.segment_map", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, _, err = run("segments", "--plot", tmp_path / "map.png", *redis_options)
+    assert (status, err.strip().splitlines()[-1]) == (1, "upwell: --plot needs matplotlib: pip install 'upwell[plot]'")
+
+
+def test_without_segments_there_is_no_picture(run, redis_options, tmp_path):
+    status, _, err = run("segments", "--json", "--plot", tmp_path / "map.png", *redis_options)
+    assert (status, "nothing to draw" in err) == (1, True)
+    assert not (tmp_path / "map.png").exists()
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("command", ["recommend", "user"])
 @pytest.mark.usefixtures("state")

@@ -68,9 +68,9 @@ def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
         told = message.json
         assert list(told) == ["user_id", "segment", "previous", "name", "at"]
         assert message.key.decode() == told["user_id"]
-        assert told["previous"] is None or told["previous"] != told["segment"]
-        assert isinstance(told["name"], str)
-        assert told["name"]
+        assert told["previous"] != told["segment"]
+        assert isinstance(told["name"], str) if told["segment"] is not None else told["name"] is None
+        assert told["name"] != ""
         assert isinstance(told["at"], float)
         previous = changes.get(told["user_id"])
         assert told["previous"] == (previous and previous["segment"])
@@ -80,13 +80,34 @@ def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
     assert all(newest[user]["segment"] == stored[user]["segment"] for user in users)
     for k in range(K):
         segment = outside.hash(f"segment:{k}")
-        assert segment.keys() == {"name", "size", "top", "centroid", "since", "drift"}
+        assert segment.keys() == {"name", "size", "share", "growth", "top", "centroid", "since", "drift"}
         assert segment["name"]
         assert int(segment["size"]) >= 0
+        assert 0 <= float(segment["share"]) <= 1
+        # The board is of one day: what it was a week ago is not known.
+        assert segment["growth"] == ""
         assert float(segment["drift"]) >= 0
         assert all(list(one) == ["item_id", "lift"] for one in json.loads(segment["top"]))
         assert len(json.loads(segment["centroid"])) == 32
+    assert len({outside.hash(f"segment:{k}")["name"] for k in range(K)}) == K
     assert float(outside.hash("model")["inertia"]) >= 0
+    leaves(outside)
+
+
+def leaves(outside: Outside) -> None:
+    """Who leaves a segment without entering another is told, and has none; last of all, lest it be somebody's neighbor."""
+    now = time.time()
+    outside.push(event("leaver", "i0", timestamp=now))
+    outside.settle()
+    entered = outside.user("leaver")["segment"]
+    # As much against it as for it, at one time: nothing is left to know the user by.
+    outside.push(event("leaver", "i0", "dislike", timestamp=now))
+    outside.settle()
+    assert "segment" not in outside.user("leaver")
+    assert outside.newest()["leaver"]["segment"] is None
+    mine = [message.json for message in outside.read("segments") if message.key == b"leaver"]
+    assert [(told["segment"], told["previous"]) for told in mine] == [(entered, None), (None, entered)]
+    assert mine[-1]["name"] is None
 
 
 def test_a_clock_that_is_far_ahead_does_not_freeze_decay(service, own):
