@@ -214,7 +214,7 @@ class ModelKnobs(_Section):
     short: Seconds = _DAY
     """Half-life of `trending`, in seconds."""
     long: Seconds = 30 * _DAY
-    """Half-life of `popular` and `segment`, in seconds."""
+    """Half-life of `popular` and `segment`, and of what segments are named by, in seconds."""
     dimensions: Annotated[int, Field(ge=8, le=256)] = 32
     """Length of item and user vectors; K-means and `content` cost in proportion."""
     tokens_per_item: Annotated[int, Field(ge=4, le=64)] = 16
