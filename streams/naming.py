@@ -20,6 +20,8 @@ _LEAST_LIFT = 0.1
 _LEAST_G = 15.0
 _LEAST_BITS = 0.002
 _STAYS = 0.5
+# Nothing sets the mainstream far apart: where no word holds, a fourth of the difference and the telling will do.
+_PLAIN = 0.25
 # A category says more than the one above it when the segment likes it so much more.
 _SHARPER = 0.2
 # A word in the name gives way only to one that tells half as much again.
@@ -70,8 +72,8 @@ def name_all(segments: Sequence[int], facets: Sequence[Facet], before: Mapping[i
     taken = {frozenset[str]()}
     for row, segment in enumerate(segments):
         old = before.get(segment, "").split(BETWEEN)
-        rows = ([one[row] for one in of_facet] for of_facet in measures)
-        told = [word for place, one in enumerate(rows) for word in _telling(place, facets[place], one, old)]
+        rows = [[one[row] for one in of_facet] for of_facet in measures]
+        told = _words(facets, rows, old, 1.0) or _words(facets, rows, old, _PLAIN)
         words = sorted(told, key=lambda word: (-word.told * (_USED if word.trait.word in used else 1.0), word))
         few, more = (_chosen(facets, words, most, old) for most in (_MOST_WORDS, _MOST_WORDS + 1))
         name = next((name for name in (few, more) if frozenset(name) not in taken), [*few, f"segment {segment}"])
@@ -81,13 +83,20 @@ def name_all(segments: Sequence[int], facets: Sequence[Facet], before: Mapping[i
     return names
 
 
-def _telling(place: int, facet: Facet, row: Sequence[NDArray[np.float64]], old: Sequence[str]) -> Iterator[_Word]:
+def _words(
+    facets: Sequence[Facet], rows: Sequence[Sequence[NDArray[np.float64]]], old: Sequence[str], ease: float
+) -> list[_Word]:
+    return [word for place, row in enumerate(rows) for word in _telling(place, facets[place], row, old, ease)]
+
+
+def _telling(place: int, facet: Facet, row: Sequence[NDArray[np.float64]], old: Sequence[str], plain: float) -> Iterator[_Word]:
     """Yield what sets a segment apart."""
     bits, lift, g = row
-    for one in np.flatnonzero(bits >= _STAYS * _LEAST_BITS).tolist():
+    for one in np.flatnonzero(bits >= plain * _STAYS * _LEAST_BITS).tolist():
         stays = facet.traits[one].word in old
-        ease = _STAYS if stays else 1.0
-        if bits[one] >= ease * _LEAST_BITS and lift[one] >= 1 + ease * _LEAST_LIFT and g[one] >= ease * _LEAST_G:
+        ease = plain * _STAYS if stays else plain
+        sure = g[one] >= (_STAYS if stays else 1.0) * _LEAST_G
+        if sure and bits[one] >= ease * _LEAST_BITS and lift[one] >= 1 + ease * _LEAST_LIFT:
             told = float(bits[one]) * float(np.log2(lift[one])) * (_LOYALTY if stays else 1.0)
             yield _Word(place, facet.traits[one], told, float(lift[one]), ease)
 

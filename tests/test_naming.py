@@ -47,6 +47,10 @@ def test_where_nothing_sets_a_segment_apart_it_has_its_number():
     assert named(labels({"tea": 0.505}, {"tea": 0.495}, visits=1e6)) == ["segment 0", "segment 1"], "sure, but who would care"
 
 
+def test_the_mainstream_is_named_by_less_where_no_word_holds():
+    assert named(labels({"tea": 0.55, "milk": 0.2}, {"tea": 0.5, "milk": 0.6}, visits=1e4)) == ["tea", "milk"]
+
+
 def test_a_category_above_is_no_further_word_and_one_below_only_if_much_sharper():
     same = labels({"food": 0.4, "food/tea": 0.2}, {"food": 0.2, "food/tea": 0.1})
     assert named(same)[0] == "food"
@@ -99,7 +103,9 @@ def test_words_keep_their_order_when_what_they_say_changes():
     assert at(0.3, 0.4, "tea · milk") == "tea · milk"
 
 
-shares = st.lists(st.dictionaries(st.sampled_from(["a", "b", "b/c", "b/c/d", "e f", "f g"]), st.floats(0, 1)), min_size=1, max_size=12)
+shares = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b", "b/c", "b/c/d", "e f", "f g"]), st.floats(0, 1)), min_size=1, max_size=12
+)
 
 
 @settings(deadline=None)

@@ -53,7 +53,7 @@ def test_hours_and_types_are_the_decayed_sums_of_all_visits(events: World) -> No
 def test_types_beyond_those_told_apart_are_counted_together() -> None:
     events = world(3)
     all_apart, two = counted(events), counted(events, types=2)
-    first = [name for name in dict.fromkeys(TYPES[kind] for kind in kinds(events).tolist())][:2]
+    first = list(dict.fromkeys(TYPES[kind] for kind in kinds(events).tolist()))[:2]
     assert two.names.names(range(len(two.names))) == first
     np.testing.assert_array_equal(two.kinds[:, :2], all_apart.kinds[:, :2])
     np.testing.assert_allclose(two.kinds[:, 2], all_apart.kinds[:, 2:].sum(axis=1))
