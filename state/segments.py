@@ -89,8 +89,9 @@ def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:
         id=segment,
         name=stored[b"name"].decode(),
         size=int(stored[b"size"]),
-        share=float(stored[b"share"]),
-        growth=float(stored[b"growth"]) if stored[b"growth"] else None,
+        # A hash may be older than these two fields.
+        share=float(stored.get(b"share", 0.0)),
+        growth=float(stored[b"growth"]) if stored.get(b"growth") else None,
         top=_top.decode(stored[b"top"]),
         centroid=_centroid.decode(stored[b"centroid"]),
         since=float(stored[b"since"]),

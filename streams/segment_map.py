@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -33,7 +33,7 @@ LEAST_RADIUS = 8.0
 GAP = 6.0
 DPI = 150
 STEPS = (4.0, 16.0, 32.0, 56.0)  # from a bubble to its name, the nearest first
-SIDES = 16
+SIDES = 24
 CLEAR = 7.0  # from a name to another's bubble, lest it look like that one's
 NAMED = 24  # segments whose names have room on the map; the bars name them all
 HALF = 0.5  # of the light: where white letters become black ones
@@ -117,13 +117,12 @@ def _ink(face: tuple[float, ...] | str) -> str:
 def _names(axes: Axes, segments: Sequence[Segment], places: NDArray[np.float64], radii: NDArray[np.float64]) -> None:
     """Write each name beside its bubble where nothing else is; the largest segments choose first."""
     renderer = FigureCanvasAgg(cast("Figure", axes.figure)).get_renderer()  # type: ignore[no-untyped-call] # matplotlib has not typed it
-    bubbles = [_box(x, y, 2 * radius, 2 * radius) for (x, y), radius in zip(places.tolist(), radii.tolist(), strict=True)]
     taken: list[Bbox] = []
     for one in np.argsort([-segment.size for segment in segments], kind="stable").tolist():
         words = segments[one].name.replace(" · ", "\n")
         text = axes.text(0, 0, words, ha="center", va="center", size=8.5, linespacing=1.1, parse_math=False)
-        others = [bubble.padded(CLEAR) for place, bubble in enumerate(bubbles) if place != one]
-        box = _free(places[one], float(radii[one]), _size(renderer, text), [bubbles[one], *others, *taken])
+        clear = np.where(np.arange(len(radii)) == one, 0.0, CLEAR)
+        box = _free(places[one], float(radii[one]), _size(renderer, text), _Taken(taken, places, radii + clear))
         if box is None:
             text.remove()
             continue
@@ -143,21 +142,33 @@ def _box(x: float, y: float, width: float, height: float) -> Bbox:
     return Bbox.from_bounds(x - width / 2, y - height / 2, width, height)
 
 
-def _free(place: NDArray[np.float64], radius: float, size: tuple[float, float], taken: Sequence[Bbox]) -> Bbox | None:
-    """Find room for a name around its bubble, below first; None where there is none."""
+class _Taken(NamedTuple):
+    """Where no name may stand: on other names, and on bubbles of these radii."""
+
+    boxes: Sequence[Bbox]
+    places: NDArray[np.float64]
+    radii: NDArray[np.float64]
+
+    def holds(self, box: Bbox) -> bool:
+        """Tell whether a box is on any of them."""
+        away = np.clip(self.places, box.min, box.max) - self.places
+        on_bubble = bool(((away * away).sum(axis=1) < self.radii**2).any())
+        return on_bubble or any(box.overlaps(other) for other in self.boxes)
+
+
+def _free(place: NDArray[np.float64], radius: float, size: tuple[float, float], taken: _Taken) -> Bbox | None:
+    """Find room for a name around its bubble, first on the side away from the others; None where there is none."""
     width, height = size
+    across, up = place - taken.places.mean(axis=0)
+    outward = np.arctan2(up, across) if abs(across) + abs(up) > 1 else -np.pi / 2
     inside = Bbox.from_extents(2, 2, WIDTH - 2, HEIGHT - 2)
     for step in STEPS:
         for side in range(SIDES):
-            angle = -np.pi / 2 + (side + 1) // 2 * (-1) ** side * 2 * np.pi / SIDES
+            angle = outward + (side + 1) // 2 * (-1) ** side * 2 * np.pi / SIDES
             across, up = np.cos(angle), np.sin(angle)
             reach = radius + step
             box = _box(place[0] + across * (reach + width / 2), place[1] + up * (reach + height / 2), width, height)
-            if (
-                inside.contains(box.x0, box.y0)
-                and inside.contains(box.x1, box.y1)
-                and not any(box.overlaps(other) for other in taken)
-            ):
+            if inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) and not taken.holds(box):
                 return box
     return None
 

@@ -82,7 +82,12 @@ async def test_segments_come_back_by_id_and_go_when_there_are_fewer(redis: Redis
     assert (found[0].centroid, found[0].since, found[0].drift) == ([0.5, -1.0], 5.0, 0.25)
     assert (found[0].size, found[0].share, found[0].growth) == (3, 0.25, -0.5)
     await segments.write(redis, keys, 0, name="s0", **row | {"growth": None})
-    assert [segment.growth for segment in await segments.read(redis, keys)] == [None, -0.5, -0.5]
+    await redis.hdel(keys.segment(3), "share", "growth")
+    assert [(segment.share, segment.growth) for segment in await segments.read(redis, keys)] == [
+        (0.25, None),
+        (0.0, None),
+        (0.25, -0.5),
+    ]
     await segments.remove_from(redis, keys, 1)
     assert [segment.id for segment in await segments.read(redis, keys)] == [0]
 
