@@ -357,7 +357,9 @@ class TestTheDocument:
 
     def test_shows_a_legal_event_of_every_type(self):
         events = [decode(json.dumps(example).encode()) for example in self.examples if "type" in example]
-        assert {event.type for event in events} >= {*Weights.model_fields} - {"return_", "other", "custom", "low_rating"} | {"return"}
+        assert {event.type for event in events} >= {*Weights.model_fields} - {"return_", "other", "custom", "low_rating"} | {
+            "return"
+        }
 
     def test_shows_legal_items(self):
         items = [example for example in self.examples if {*example} <= {*Item.__struct_fields__}]
