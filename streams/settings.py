@@ -115,7 +115,7 @@ class Settings(BaseModel):
                 "buffer": self.segments.buffer,
                 "seed": self.segments.seed,
             },
-            "blend": {"rate": knobs.rate, "shrink": knobs.shrink},
+            "blend": {"rate": knobs.rate, "shrink": knobs.shrink, "seed": knobs.seed},
         }
 
 

@@ -13,9 +13,10 @@ import msgspec
 from streams import sample
 from streams.bench.figures import Figure
 from streams.bench.place import Place
-from streams.evaluate import Evaluation
-from streams.evaluated import events_of, items_of
-from streams.schemas import Event, Item, decode_event, decode_item
+from streams.evaluation.recorded import Recorded, events_of, items_of, recorded
+from streams.evaluation.report import report
+from streams.evaluation.run import Evaluation
+from streams.schemas import Item, decode_event, decode_item
 from streams.settings import Settings
 
 WARMUP = 0.2
@@ -35,8 +36,8 @@ def run(place: Place, count: int, files: Sequence[str] = ()) -> tuple[list[Figur
     return told, {"quality": results}
 
 
-def _evaluated(place: Place, settings: Settings, events: Sequence[Event], items: Iterable[Item], name: str) -> dict[str, Any]:
-    evaluation = Evaluation(settings, warmup=int(WARMUP * len(events)))
+def _evaluated(place: Place, settings: Settings, events: Recorded, items: Iterable[Item], name: str) -> dict[str, Any]:
+    evaluation = Evaluation(settings, events, int(WARMUP * len(events)))
     evaluation.stock(items)
     begun = said = time.monotonic()
 
@@ -44,11 +45,11 @@ def _evaluated(place: Place, settings: Settings, events: Sequence[Event], items:
         nonlocal said
         if time.monotonic() - said >= EVERY:
             said = time.monotonic()
-            place.say(f"quality: {name}, {now.events:,} of {len(events):,}, {now.events / (said - begun):,.0f}/s")
+            place.say(f"quality: {name}, {now.done:,} of {len(events):,}, {now.done / (said - begun):,.0f}/s")
 
     place.say(f"quality: {name}, {len(events):,} events")
-    asyncio.run(evaluation.run(events, tick))
-    return evaluation.result(time.monotonic() - begun)
+    asyncio.run(evaluation.run(tick))
+    return report(evaluation, time.monotonic() - begun)
 
 
 def _figure(measure: str, name: str, result: dict[str, Any]) -> Figure:
@@ -64,9 +65,11 @@ def _catalogue(events: Path) -> list[Item]:
     return items_of(str(beside))[0] if beside != events and beside.exists() else []
 
 
-def _purchases(count: int) -> list[Event]:
+def _purchases(count: int) -> Recorded:
     encode = msgspec.json.encode
-    return [decode_event(encode(event), received=event["timestamp"], skew=0.0) for event in sample.purchases(count).events()]
+    return recorded(
+        decode_event(encode(event), received=event["timestamp"], skew=0.0) for event in sample.purchases(count).events()
+    )
 
 
 def _products() -> list[Item]:

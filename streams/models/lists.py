@@ -62,9 +62,11 @@ def _counted(top: NDArray[np.int32], counts: NDArray[np.float64]) -> tuple[NDArr
 
 
 @lean
-def put(lists: Any, row: int, available: Any, pool: Any, candidates: Any) -> None:
-    """Offer one list's items to its source's candidates; of a list in order no more than there is room for."""
+def put(lists: Any, row: int, heard: Any, available: Any, pool: Any, candidates: Any) -> None:
+    """Offer one list's items to its source's candidates, if it is heard (uint8[S]); of a list in order what there is room for."""
     source = lists.sources[row]
+    if heard[source] == 0:
+        return
     for n in range(lists.items.shape[1]):
         item = np.int64(lists.items[row, n])
         if source != SEGMENT and candidates.sizes[source] == candidates.heaps.shape[1]:
