@@ -20,7 +20,7 @@ _SAMPLE = 16
 def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
     """Make the lesson of one partition's share of a micro-batch."""
     table = np.array(teaching.visits, np.float64).reshape(-1, 4)
-    items, places = np.unique(table[:, 1].astype(np.int64), return_inverse=True)
+    items, places = _distinct(table[:, 1].astype(np.int64))
     users = list(teaching.users)
     rows = np.array([scored.rows[user_id] for user_id in users], np.int64)
     lesson = Lesson(
@@ -37,6 +37,13 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
     _segments(lesson, scored, scored.vectors[rows], np.bincount(lesson.users, minlength=len(users)))
     _blend(lesson, scored, partition)
     return lesson
+
+
+def _distinct(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give each number once, and the place of each among them; most lessons of an idle system have one visit."""
+    if len(numbers) < 2:
+        return numbers, np.zeros(len(numbers), np.int64)
+    return np.unique(numbers, return_inverse=True)
 
 
 def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], events: NDArray[np.int64]) -> None:
