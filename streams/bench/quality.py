@@ -76,13 +76,13 @@ def _evaluated(place: Place, exclude: str, events: Recorded, items: Sequence[Ite
 
 
 def _figure(measure: str, name: str, exclude: str, result: dict[str, Any]) -> Figure:
-    """The blend's figure, promised to be above every source and peer, and above the bar on as many events as that is for."""
-    beside = {other: figures[measure] for other, figures in (result["sources"] | result.get("peers", {})).items()}
-    ranked = dict(sorted(beside.items(), key=lambda one: -one[1]))
+    """The blend's figure beside the best source and the peers: promised above them all, and above the bar on a whole set."""
+    best = max(result["sources"], key=lambda source: result["sources"][source][measure])
+    beside = {other: (result["sources"] | result.get("peers", {}))[other][measure] for other in (best, *result.get("peers", ()))}
     events, bars = BARS.get(name, (0, {}))
     bar = bars.get(measure, 0.0) if exclude == "none" and result["events"] >= events else 0.0
     title = f"{measure.upper()} of the blend, {name}{PROTOCOLS[exclude]}"
-    return Figure(title, result["blend"][measure], "", at_least=max(bar, *beside.values()), peers=ranked)
+    return Figure(title, result["blend"][measure], "", at_least=max(bar, *beside.values()), peers=beside)
 
 
 def _catalogue(events: Path) -> list[Item]:
