@@ -15,6 +15,7 @@ from streams.ends import end_of
 from streams.failures import Refusal, persist
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
+from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.records import (
     Kind,
@@ -51,13 +52,23 @@ class Fold:
         self.models.version = offset + 1
         return accepted
 
+    def learn(self, record: Record, lesson: Lesson, offset: int) -> bool:
+        """Fold a lesson beside its record, which never went through the log: an evaluation need not write and read it."""
+        accepted = self.taught.accept(record)
+        if accepted:
+            self._learn(record.partition, lesson)
+        self.models.version = offset + 1
+        return accepted
+
     def _lesson(self, record: Record) -> bool:
         if not self.taught.accept(record):
             return False
-        lesson = decode_lesson(record.body)
-        self.taught.remember(record.partition, lesson.origins.tolist())
-        self.touched.update(self.models.apply(lesson).tolist())
+        self._learn(record.partition, decode_lesson(record.body))
         return True
+
+    def _learn(self, partition: int, lesson: Lesson) -> None:
+        self.taught.remember(partition, lesson.origins.tolist())
+        self.touched.update(self.models.apply(lesson).tolist())
 
     def _catalog(self, record: Record) -> bool:
         change = decode_catalog(record.body)

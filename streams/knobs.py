@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from streams.models.sources import SOURCES
+
 __all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Snapshot", "Topics", "Weights"]
 __all__ += ["address", "addresses", "exclusion"]
 
@@ -74,6 +76,17 @@ def exclusion(text: str) -> str:
     if not kinds or (len(kinds) > 1 and {"none", "seen"} & {*kinds}):
         raise ValueError("it is neither none, nor seen, nor event types; write it as purchase,dislike")
     return ",".join(kinds)
+
+
+def source_names(text: str) -> str:
+    """Check a choice of sources."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in SOURCES]
+    if names == ["all"] or (names and not unknown):
+        return ",".join(names)
+    raise ValueError(
+        f"{unknown[0]!r} is no source; write it as all, or as some of {','.join(SOURCES)}" if unknown else "name one"
+    )
 
 
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -221,10 +234,14 @@ class ModelKnobs(_Section):
     """Most tokens (brand, category, tags, price band, words) kept of a catalogue entry."""
     posting: Annotated[int, Field(ge=8, le=1_024)] = 64
     """Last items kept of each token: where `content` looks for candidates."""
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Seed of the first weights of the blend's hidden layer."""
     rate: Share = 0.2
     """Step of the blend's Adagrad; larger follows change sooner and trembles more."""
     shrink: Annotated[float, Field(ge=1, le=1e6)] = 200.0
     """Judged events at which a segment's own weights count as much as everybody's."""
+    sources: Annotated[str, AfterValidator(source_names)] = "all"
+    """Sources that bring candidates and are heard by the blend: `all`, or some by name as `covisit,next,popular`."""
     per_source: Count = 20
     """Candidates that each source brings into the blend."""
     keep: Annotated[int, Field(ge=10, le=1000)] = 128
@@ -266,10 +283,14 @@ class ModelKnobs(_Section):
 
     def recommender(self) -> dict[str, Any]:
         """Give the keyword parameters of the recommender, but for the size of its lists."""
-        return self.model_dump(exclude=_LEARNED_KNOBS)
+        return self.model_dump(exclude=_LEARNED_KNOBS) | {"sources": self.heard()}
+
+    def heard(self) -> tuple[str, ...]:
+        """Give the sources that are heard, in the order of all."""
+        return tuple(name for name in SOURCES if self.sources == "all" or name in self.sources.split(","))
 
 
-_LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_per_item", "posting", "rate", "shrink"}
+_LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_per_item", "posting", "seed", "rate", "shrink"}
 
 
 class Segments(_Section):

@@ -23,7 +23,7 @@ _SAMPLE = 16
 def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
     """Make the lesson of one partition's share of a micro-batch."""
     table = np.array(teaching.visits, np.float64).reshape(-1, 5)
-    items, places = np.unique(table[:, 1].astype(np.int64), return_inverse=True)
+    items, places = _distinct(table[:, 1].astype(np.int64))
     users = [*teaching.users, *_moved(teaching, scored)]
     rows = np.array([scored.rows[user_id] for user_id in users], np.int64)
     lesson = Lesson(
@@ -50,6 +50,13 @@ def _moved(teaching: Teaching, scored: Scored) -> Iterator[str]:
         before = -1 if profile.segment is None else profile.segment
         if user_id not in teaching.users and scored.segments[scored.rows[user_id]] != before:
             yield user_id
+
+
+def _distinct(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give each number once, and the place of each among them; most lessons of an idle system have one visit."""
+    if len(numbers) < 2:
+        return numbers, np.zeros(len(numbers), np.int64)
+    return np.unique(numbers, return_inverse=True)
 
 
 def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], events: NDArray[np.int64]) -> None:

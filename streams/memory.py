@@ -11,8 +11,10 @@ from streams.follower import Fold
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
 from streams.models.models import Models
+from streams.observe import Observed
 from streams.pipeline import Answer, Pipeline
 from streams.records import decode
+from streams.scoring import Scored
 from streams.settings import Settings
 
 __all__ = ["Loop"]
@@ -46,6 +48,13 @@ class Loop:
         for value in records:
             record = decode(value, self._offset)
             self.teacher.refused(record, accepted=self.fold.fold(record, self._offset))
+            self._offset += 1
+        self._solve()
+
+    def learn(self, observed: Observed, scored: Scored) -> None:
+        """Fold what was observed, to the same bytes as ``append`` folds its records, without writing and reading them."""
+        for record, lesson in self.pipeline.lessons(observed, scored):
+            self.teacher.refused(record, accepted=self.fold.learn(record, lesson, self._offset))
             self._offset += 1
         self._solve()
 

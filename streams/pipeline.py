@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from state.profiles import Write
 from streams.answer import Messages, SegmentChange
@@ -15,6 +15,7 @@ from streams.items import ItemNumbers
 from streams.learned import Teacher
 from streams.lessons import lesson_of
 from streams.metrics import Metrics
+from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.observe import Observed, Observer
 from streams.profiles import Profiles, Reads
@@ -100,13 +101,15 @@ class Pipeline:
 
     def teach(self, observed: Observed, scored: Scored) -> list[bytes]:
         """Make the record of each partition's lesson."""
-        records = []
+        lessons = self.lessons(observed, scored)
+        return [encode(replace(record, body=encode_lesson(lesson))) for record, lesson in lessons]
+
+    def lessons(self, observed: Observed, scored: Scored) -> Iterator[tuple[Record, Lesson]]:
+        """Give each partition's lesson, with the record that carries it, still empty; from here on it is under way."""
         for partition, teaching in observed.teachings.items():
-            body = encode_lesson(lesson_of(partition, teaching, scored, self.items))
-            record = Record(Kind.LESSON, self.teacher.writer, partition, teaching.start, teaching.end, body)
+            lesson = lesson_of(partition, teaching, scored, self.items)
             self.teacher.send(partition, teaching.start, teaching.end)
-            records.append(encode(record))
-        return records
+            yield Record(Kind.LESSON, self.teacher.writer, partition, teaching.start, teaching.end, b""), lesson
 
     def _recommend(self, answer: Answer, observed: Observed, scored: Scored) -> None:
         now = self._clock()

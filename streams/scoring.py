@@ -130,6 +130,8 @@ class Scorer:
         # Only a list that held the item has anything to say; the others need not be copied.
         table = table[self._kept.hold(table[:, 1], indexes[table[:, 2]])]
         slots, targets, segments = table[:, 1], indexes[table[:, 2]], table[:, 3].astype(np.int16)
+        if not len(table):
+            return Judged(judged, table[:, 0], segments, np.zeros((0, 0)), np.zeros((0, 0), np.int64))
         kept, features = self._kept.items[slots], self._kept.read(slots)
         places, given = self._kept.place(slots, targets)
         published = (places > 0) & (places <= _FIRST)

@@ -116,7 +116,7 @@ class Settings(BaseModel):
                 "seed": self.segments.seed,
             },
             "habits": {"half_life": knobs.long},
-            "blend": {"rate": knobs.rate, "shrink": knobs.shrink},
+            "blend": {"rate": knobs.rate, "shrink": knobs.shrink, "seed": knobs.seed},
         }
 
 

@@ -39,10 +39,11 @@ def bench(given: dict[str, Any], figure: Which = "all", events: Events = EVENTS,
     latency     2,000 events/s on a fixed schedule: ms from when each was due to its recommendation, read by a client
     memory      resident memory of a worker at 200,000 and at 1,000,000 events of a steady world
     restart     s until ready on the log of 1,000,000 events, by snapshot and by folding it all
-    quality     HR@10 and MRR@20 of the blend and each source on 150,000 real purchases, the first fifth not counted;
-                with --data on your files too, with the items.csv.gz beside an events.csv.gz as catalogue
+    quality     HR@10 and MRR@20 of the blend on 150,000 real purchases, the first fifth not counted, with repeats and
+                without; with --data on your files too, with the items.csv.gz beside an events.csv.gz as catalogue
 
-    Peers: a Faust agent that does nothing, on the same broker; a loop that only decodes; the harness without a worker.
+    Peers: a Faust agent that does nothing, on the same broker; a loop that only decodes; the harness without a worker;
+    each source alone, and item-kNN and ALS of implicit, refitted every twentieth of the stream, where it is installed.
     """
     if figure not in FIGURES:
         raise typer.BadParameter(f"{figure!r} is none of {', '.join(FIGURES)}", param_hint="FIGURE")

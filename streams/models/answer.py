@@ -58,6 +58,7 @@ class Options(NamedTuple):
     covisit: NDArray[np.float64]
     near: NDArray[np.float64]
     dampings: NDArray[np.int64]
+    heard: NDArray[np.uint8]
 
 
 class Scratch(NamedTuple):
@@ -181,10 +182,10 @@ def answer_all(question: Any, lists: Any, rings: Any, shelves: Any, options: Any
         _ask(question, user, rings, shelves, options, scratch, answer.context[user])
         candidates.sizes[:] = 0
         for row in range(COMMON_LISTS):
-            put(lists, row, shelves.available, pool, candidates)
+            put(lists, row, options.heard, shelves.available, pool, candidates)
         if lists.segment[user] >= 0:
-            put(lists, lists.segment[user], shelves.available, pool, candidates)
-        choose(rings, question.population, options.dampings, shelves.available, pool, candidates)
+            put(lists, lists.segment[user], options.heard, shelves.available, pool, candidates)
+        choose(rings, question.population, options.dampings, options.heard, shelves.available, pool, candidates)
         unite(rings, pool, options.judged, candidates)
         dread(shelves, question.aversions[user], pool, candidates)
         blend(question.net, user, scratch.bias, pool, candidates)

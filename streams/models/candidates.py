@@ -85,8 +85,10 @@ def eligible(flags: int, available: Any, item: int) -> bool:
 
 
 @lean
-def choose(rings: Any, users: int, dampings: Any, available: Any, pool: Any, candidates: Any) -> None:
-    """Finish the scores in the pool and add to the lists' items the best of every source, without barred and unavailable items.
+def choose(rings: Any, users: int, dampings: Any, heard: Any, available: Any, pool: Any, candidates: Any) -> None:
+    """Finish the scores in the pool and add to the lists' items the best of every source that is heard (uint8[S]).
+
+    Barred and unavailable items are left out.
 
     `neighbors` is multiplied by rarity (VMIS-kNN); `covisit` and `next` are summed over the recent items and divided by the
     item's visits to the power of ``dampings`` (int64[2], in quarters), so that what is visited with everything does not
@@ -111,7 +113,7 @@ def choose(rings: Any, users: int, dampings: Any, available: Any, pool: Any, can
             continue
         for at in range(FIRST_PART):
             score = rows[row, at]
-            if score > ALMOST_NOTHING and score >= least[at]:
+            if score > ALMOST_NOTHING and score >= least[at] and heard[POOLED[at]] != 0:
                 least[at] = offer(heaps, POOLED[at], candidates.sizes, key(score, item))
     for source in range(heaps.shape[0]):
         best_first(candidates.heaps, source, candidates.sizes[source])

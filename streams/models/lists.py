@@ -62,12 +62,18 @@ def _counted(top: NDArray[np.int32], counts: NDArray[np.float64]) -> tuple[NDArr
 
 
 @lean
-def put(lists: Any, row: int, available: Any, pool: Any, candidates: Any) -> None:
-    """Offer one list's items to its source's candidates; of a list in order no more than there is room for."""
+def put(lists: Any, row: int, heard: Any, available: Any, pool: Any, candidates: Any) -> None:
+    """Offer one list's items to its source's candidates, if it is heard (uint8[S]).
+
+    A list in order is read while there is room and, after that, while scores are equal: of equals the lower index stays.
+    """
     source = lists.sources[row]
+    if heard[source] == 0:
+        return
+    least = np.float32(0.0)
     for n in range(lists.items.shape[1]):
         item = np.int64(lists.items[row, n])
-        if source != SEGMENT and candidates.sizes[source] == candidates.heaps.shape[1]:
+        if source != SEGMENT and lists.scores[row, n] < least:
             break
         if item >= 0 and eligible(pool.flags[place(pool, item)], available, item):
-            offer(candidates.heaps, source, candidates.sizes, key(lists.scores[row, n], item))
+            least = np.float32(offer(candidates.heaps, source, candidates.sizes, key(lists.scores[row, n], item)))

@@ -20,9 +20,11 @@ from streams.models.reasons import BECAUSE, REASONS, new_evidence
 from streams.models.recent import new_recent
 from streams.models.rerank import NEUTRAL, Rerank, new_room
 from streams.models.rings import rings
-from streams.models.sources import FEATURES
+from streams.models.sources import FEATURES, SOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.models.catalog import Catalog
     from streams.models.popularity import Popularity
     from streams.models.visits import Visits
@@ -74,6 +76,8 @@ class Recommender:
         Exponents of the item's visits by which co-visits are divided: 0 favours popular items, 0.5 is the cosine.
     content_budget : int
         Items compared for content.
+    sources : sequence of str
+        Those that bring candidates and are heard by the blend; the others are silent.
 
     Raises
     ------
@@ -104,6 +108,7 @@ class Recommender:
         covisit_damping: float = 0.5,
         next_damping: float = 0.0,
         content_budget: int = 128,
+        sources: Sequence[str] = SOURCES,
     ) -> None:
         if measure not in MEASURES:
             raise ValueError(f"measure {measure!r} is not one of {', '.join(MEASURES)}")
@@ -133,6 +138,10 @@ class Recommender:
         self._covisit = halving(min(covisit_items, query_items), covisit_half)
         self._near = 1.0 / np.maximum(np.arange(window + 1.0), 1.0)
         self._dampings = np.array([covisit_damping * 4, next_damping * 4], np.int64)
+        unknown = [name for name in sources if name not in SOURCES]
+        if unknown or not sources:
+            raise ValueError(f"sources {', '.join(unknown) or 'that are none'}: name some of {', '.join(SOURCES)}")
+        self._heard = np.array([name in sources for name in SOURCES], np.uint8)
         self._scratch: Scratch | None = None
         self._shape: tuple[int, ...] = ()
         self._whole = np.zeros((1, 0), np.int64)
@@ -209,7 +218,9 @@ class Recommender:
     def _options(self, length: int) -> Options:
         path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)
         counts = self._measure, self._judged, self._keep
-        return Options(*counts, self._query_half_life, self._repeat_half_life, path, self._covisit, self._near, self._dampings)
+        return Options(
+            *counts, self._query_half_life, self._repeat_half_life, path, self._covisit, self._near, self._dampings, self._heard
+        )
 
     def _grow(self, shape: tuple[int, ...]) -> Scratch:
         if self._scratch is None or shape != self._shape:

@@ -64,9 +64,10 @@ class Slots:
         """
         slots = column(slots, np.int32)
         if len(slots):
-            if slots.min() < 0 or slots.max() >= self.slots:
-                raise IndexError(f"slots {slots.min()} to {slots.max()} are not all within 0 to {self.slots - 1}")
-            self.reserve(int(slots.max()) + 1)
+            least, most = int(slots.min()), int(slots.max())
+            if least < 0 or most >= self.slots:
+                raise IndexError(f"slots {least} to {most} are not all within 0 to {self.slots - 1}")
+            self.reserve(most + 1)
         return slots
 
     def _map(self, rows: int) -> None:
