@@ -137,4 +137,7 @@ class Evaluation:
         placed = Placed(event, offset, event.time, None)
         batch = Batch({0: [_Message(offset)]}, {0: offset})
         observed = pipeline.observer.observe(batch, Decoded(events={0: [placed]}), profiles)
-        self._loop.learn(observed, pipeline.scorer.score(observed, answer=False))
+        scored = pipeline.scorer.score(observed, answer=False)
+        self._loop.learn(observed, scored)
+        for profile, segment in zip(profiles.values(), scored.segments, strict=True):
+            profile.segment = None if segment < 0 else segment
