@@ -157,10 +157,10 @@ class Scorer:
 
     def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
         """Give the users' indexes in the models, looking up those not known yet."""
-        unknown = [profile for profile in profiles if profile.index < 0]
-        found = self._models.users.find(pack([profile.user_id.encode() for profile in unknown]))
-        for profile, index in zip(unknown, found.tolist(), strict=True):
-            profile.index = index
+        if unknown := [profile for profile in profiles if profile.index < 0]:
+            found = self._models.users.find(pack([profile.user_id.encode() for profile in unknown]))
+            for profile, index in zip(unknown, found.tolist(), strict=True):
+                profile.index = index
         return np.array([profile.index for profile in profiles], np.int32)
 
     def labels(self, number: int) -> Sequence[str]:
