@@ -19,7 +19,7 @@ from streams.servers import producing
 
 SOON = 0.05  # s from the start to the first event
 PATIENCE = 30.0  # s until the broker must have answered
-LINGER = 1  # ms that librdkafka waits for company, or a request for each event would be most of a broker's work
+LINGER = 5  # ms that librdkafka waits for company, or a request for each event would be most of a broker's work
 
 Lateness = tuple[float, "np.ndarray"]
 
