@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from streams.models.blend import Blend
 from streams.models.catalog import Catalog
-from streams.models.habits import Habits
 from streams.models.dbstream import DBStream
+from streams.models.habits import Habits
 from streams.models.hidden import CONTEXT
 from streams.models.ids import Ids, pack
 from streams.models.kmeans import KMeans
