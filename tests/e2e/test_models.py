@@ -135,7 +135,8 @@ def crowd(shared_tree):
     with RedisServer() as redis:
         tree = renamed(shared_tree, "crowd", redis=redis.url, segments={"method": "dbstream", "min_share": 0.05})
         with Outside(tree) as before:
-            before.redis.hset(f"crowd:segment:{GONE}", "name", "of old")
+            old = {"name": "of old", "size": 1, "top": "[]", "centroid": "[]", "since": 0.0, "drift": 0.0}
+            before.redis.hset(f"crowd:segment:{GONE}", mapping=old)
         with serving(tree), Outside(tree) as outside:
             entries = [(item.encode(), item.rsplit("-", 1)[0]) for item in sorted({item for _, item in visits()})]
             outside.send("items", [(item, _shelved(item, shelf)) for item, shelf in entries])
