@@ -14,10 +14,11 @@ import numpy as np
 
 from state import items, model, segments, snapshots, trending
 from state.connection import Client
-from state.keys import Keys
+from state.keys import SEGMENTS, Keys
 from streams.agents.stock import Stock
 from streams.follower import Fold
 from streams.metrics import Metrics
+from streams.models.kmeans import KMeans
 from streams.models.models import Models
 from streams.publisher import Publisher
 from streams.records import Centers, Kind, Record, encode, encode_centers
@@ -73,6 +74,7 @@ class Keeper:
         self._written = -1
         self._frozen_at = -1
         self._ticks = 0
+        self._present: set[int] | None = None
         self.names: dict[int, str] = {}
 
     @property
@@ -83,8 +85,9 @@ class Keeper:
     async def tick(self, *, owner: bool) -> None:
         """Bring names, and for the owner of partition 0 the shared keys, up to date; nothing to do while nothing is taught."""
         models = self.models
-        if owner and models.segments.needs_solve() and self._asked < models.segments.generation + 1:
-            await self._solve()
+        solver = models.solver
+        if owner and solver and solver.needs_solve() and self._asked < solver.generation + 1:
+            await self._solve(solver)
         if owner:
             if await self._lost():
                 self._forget()
@@ -94,11 +97,12 @@ class Keeper:
             return
         self._written = models.version
         self._ticks += 1
-        rows = await self._describe(owner=owner) if self._ticks % _SEGMENTS_EVERY == 0 or not self.names else []
+        rows = await self._describe(owner=owner) if self._ticks % _SEGMENTS_EVERY == 0 or not self.names else None
         if owner:
             await self._write_model()
             await self._write_trending()
-            await self._write_segments(rows)
+            if rows is not None:
+                await self._write_segments(rows)
             await self._write_items()
         else:
             self._fold.touched.clear()
@@ -111,6 +115,7 @@ class Keeper:
         """Write everything anew: Redis lost writes (rule 6), or the owner before ended with some of them undone."""
         self._written = self._frozen_at = -1
         self._ticks = _SEGMENTS_EVERY - 1
+        self._present = None
         self._fold.touched.update(range(len(self.models.items)))
 
     async def _describe(self, *, owner: bool) -> list[Row]:
@@ -121,9 +126,8 @@ class Keeper:
         self.names.update({row.segment: row.fields["name"] for row in rows} or stored)
         return rows
 
-    async def _solve(self) -> None:
+    async def _solve(self, model: KMeans) -> None:
         """Re-solve the centers from the reservoir and log the result: K-means is not exactly repeatable on every CPU."""
-        model = self.models.segments
         self._asked = model.generation + 1
         frozen = await self._aside(copy.deepcopy, model)
         centers = await asyncio.get_running_loop().run_in_executor(self._background, frozen.solve)
@@ -160,6 +164,13 @@ class Keeper:
         for row in rows:
             await segments.write(self._redis, self._keys, row.segment, **row.fields)
             self._metrics.segment_size.labels(str(row.segment)).set(row.fields["size"])
+        present = {row.segment for row in rows}
+        if present == self._present:
+            return
+        await segments.remove(self._redis, self._keys, [one for one in range(SEGMENTS) if one not in present])
+        for gone in (self._present or set()) - present:
+            self._metrics.segment_size.remove(str(gone))
+        self._present = present
 
     async def _write_items(self) -> None:
         touched = [self._fold.touched.pop() for _ in range(min(_ITEMS, len(self._fold.touched)))]

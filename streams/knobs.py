@@ -297,17 +297,26 @@ class Segments(_Section):
     """The segments of users; every worker of a group must have the same."""
 
     k: Annotated[int, Field(ge=2, le=64)] = 8
-    """How many segments; more than a person can name are of no use in a campaign, and 64 is what the models hold."""
-    method: Literal["kmeans"] = "kmeans"
-    """How users are grouped."""
+    """How many segments, but for `dbstream`; more than a person can name are of no use in a campaign, and 64 is what is held."""
+    method: Literal["kmeans", "dbstream", "som"] = "kmeans"
+    """How users are grouped: `dbstream` finds how many groups there are, without bots and outliers; `som` makes a map of them."""
     half_life: Annotated[float, Field(ge=100)] | None = None
-    """Users' vectors after which an old one counts half; without it all count alike and centers settle."""
+    """Users' vectors after which an old one counts half; without it `kmeans` counts all alike, and the others take 4,096."""
+    radius: Annotated[float, Field(gt=0, le=2)] | None = None
+    """Distance within which `dbstream` counts users' vectors, of length 1, as near; without it, it is found from the first."""
+    min_share: Annotated[float, Field(gt=0, le=0.5)] = 1 / 64
+    """Share of all users that makes a segment of `dbstream`; a smaller crowd is bots or outliers, and gets none."""
     buffer: Annotated[int, Field(ge=8, le=2_048)] = 256
     """Users' vectors gathered before the first centers are solved; fewer give segments sooner, and rougher ones."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the first centers."""
     utc_offset_hours: Annotated[float, Field(ge=-12, le=14, multiple_of=0.25)] = 0.0
     """Local time of most users, in hours after UTC: by it segments are named `evening` or `weekend`."""
+
+    def unused(self) -> set[str]:
+        """Name the settings that the method does not take."""
+        own = {"k"} if self.method == "dbstream" else {"radius", "min_share"}
+        return own | {"utc_offset_hours"}
 
 
 class Weights(_Section):

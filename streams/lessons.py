@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.items import ItemNumbers
+from streams.models.clusterers import say
 from streams.models.habits import UNNAMED
 from streams.models.ids import pack
 from streams.models.lesson import Lesson
@@ -15,9 +16,6 @@ from streams.observe import Teaching
 from streams.scoring import Scored
 
 __all__ = ["lesson_of"]
-
-# User vectors that a lesson carries for the reservoir: enough to re-solve from, few enough to be cheap in an idle system.
-_SAMPLE = 16
 
 
 def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
@@ -39,7 +37,7 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
         kinds=np.minimum(table[:, 4], UNNAMED).astype(np.uint8),
         origins=np.array(list(teaching.origins.items()), np.int64).reshape(-1, 2),
     )
-    _segments(lesson, scored, scored.vectors[rows], np.bincount(lesson.users, minlength=len(users)))
+    _segments(lesson, scored, rows)
     _blend(lesson, scored, partition)
     return lesson
 
@@ -59,17 +57,13 @@ def _distinct(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np
     return np.unique(numbers, return_inverse=True)
 
 
-def _segments(lesson: Lesson, scored: Scored, vectors: NDArray[np.float32], events: NDArray[np.int64]) -> None:
-    """Add the K-means statistics; a user counts once per visit, so that they do not depend on where batches end."""
-    known = vectors.any(axis=1) & (events > 0)
-    vectors, weights = vectors[known], events[known].astype(np.float64)
-    if not len(vectors):
-        return
-    delta = scored.models.segments.delta(vectors, weights)
-    touched = np.flatnonzero(delta.counts)
-    lesson.segments = touched.astype(np.int16)
-    lesson.counts, lesson.sums, lesson.sse = delta.counts[touched], delta.sums[touched], delta.sse[touched]
-    lesson.sample = vectors[:: -(-len(vectors) // _SAMPLE)]
+def _segments(lesson: Lesson, scored: Scored, rows: NDArray[np.int64]) -> None:
+    """Add what the vectors of the users of whom something is known teach the segments."""
+    visits = np.bincount(lesson.users, minlength=len(rows)).astype(np.float64)
+    known = scored.vectors[rows].any(axis=1) & (visits > 0)
+    if known.any():
+        events = [scored.events[row] for row in rows[known]]
+        say(scored.models.segments, lesson, scored.vectors[rows[known]], visits[known], events)
 
 
 def _blend(lesson: Lesson, scored: Scored, partition: int) -> None:

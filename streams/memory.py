@@ -59,6 +59,6 @@ class Loop:
         self._solve()
 
     def _solve(self) -> None:
-        segments = self.fold.models.segments
-        if segments.needs_solve():
+        segments = self.fold.models.solver
+        if segments and segments.needs_solve():
             self.fold.models.adopt(segments.solve(), segments.generation + 1, self.fold.models.time)

@@ -45,12 +45,16 @@ class Judged:
 
 @dataclass(slots=True)
 class Scored:
-    """The answer for the observed users, row by row in their order, and what their events said of the last answers."""
+    """The answer for the observed users, row by row in their order, and what their events said of the last answers.
+
+    ``segments`` are -1 for none, ``events`` all that a user ever had.
+    """
 
     version: int
     rows: dict[str, int]
     vectors: NDArray[np.float32]
     segments: list[int]
+    events: list[int]
     judged: Judged
     models: Models
     items: list[bytes] = field(default_factory=list)
@@ -84,6 +88,7 @@ class Scorer:
             rows={profile.user_id: row for row, profile in enumerate(profiles)},
             vectors=vectors,
             segments=segments.tolist(),
+            events=[profile.events for profile in profiles],
             judged=judged,
             models=self._models,
         )

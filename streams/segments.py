@@ -8,6 +8,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from streams.facets import Facets
+from streams.models import clusterers
 from streams.models.models import Models
 from streams.naming import name_all
 from streams.settings import Settings
@@ -39,7 +40,7 @@ class Row(NamedTuple):
 
 def in_use(models: Models) -> list[int]:
     """List the ids of the segments that there are; none before the first solve."""
-    return list(range(models.segments.k)) if models.segments.initialised else []
+    return clusterers.in_use(models.segments)
 
 
 class Describer:
@@ -67,7 +68,7 @@ def _fields(models: Models, segment: int, name: str) -> Fields:
         growth=None if np.isnan(growth) else round(growth, 4),
         top=_top(models, segment),
         centroid=[round(float(value), 6) for value in models.segments.cluster_centers_[segment]],
-        since=models.solved_at,
+        since=float(models.solved_at[segment]),
         drift=float(models.drift()[segment]),
     )
 

@@ -109,12 +109,7 @@ class Settings(BaseModel):
                 "tokens_per_item": knobs.tokens_per_item,
                 "posting": knobs.posting,
             },
-            "segments": {
-                "k": self.segments.k,
-                "half_life": self.segments.half_life,
-                "buffer": self.segments.buffer,
-                "seed": self.segments.seed,
-            },
+            "segments": self.segments.model_dump(exclude=self.segments.unused()),
             "habits": {"half_life": knobs.long},
             "blend": {"rate": knobs.rate, "shrink": knobs.shrink, "seed": knobs.seed},
         }

@@ -6,13 +6,18 @@ import asyncio
 import time
 from types import SimpleNamespace
 
+import numpy as np
+
 from streams.decode import Batch
 from streams.facets import Facets
 from streams.memory import Loop
+from streams.models.clusterers import clusterer
 from streams.settings import Settings
 from streams.similar import Similar
 
 __all__ = ["warm"]
+
+_FEW = 8  # the smallest buffer
 
 
 async def warm(settings: Settings) -> None:
@@ -22,7 +27,15 @@ async def warm(settings: Settings) -> None:
         messages = [_message(offset + place) for place in range(4)]
         loop.finish(await loop.pipeline.prepare(Batch({0: messages}, {0: offset}), 1))
     Facets(0.0).of(loop.fold.models, [0])
+    _group(settings)
     Similar(settings).rows(loop.fold.models, loop.fold.models.visits.item_users[:1, :0].astype("int32").ravel())
+
+
+def _group(settings: Settings) -> None:
+    """Teach a clusterer of the method at once what in the loop begins only with a full buffer."""
+    spare = clusterer(**(settings.parameters()["segments"] | {"buffer": _FEW}))
+    spare.partial_fit(np.arange(4.0 * _FEW).reshape(-1, 2))
+    spare.predict(spare.cluster_centers_)
 
 
 def _message(offset: int) -> SimpleNamespace:

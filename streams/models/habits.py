@@ -139,6 +139,10 @@ class Habits:
             columns[place] = known if known >= 0 else self.types
         return columns
 
+    def forget(self, segments: Array) -> None:
+        """Forget the habits of segments, int[n], that are no more: their ids will stand for others."""
+        self.hours[segments], self.kinds[segments] = 0.0, 0.0
+
     def arrays(self) -> dict[str, Array]:
         """Copy the state."""
         own = {name: getattr(self, name).copy() for name in STATE}

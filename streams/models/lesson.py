@@ -26,7 +26,8 @@ class Lesson:
     types, kinds : names of types of events, and uint8 the place of each visit's type among them; 255 for one beyond them
     segments, counts, sums, sse : mini-batch K-means statistics of the g touched segments: int16[g], float64[g],
         float64[g, d], float64[g]
-    sample : float32[r, d], a few user vectors for the reservoir
+    sample : float32[r, d], a few user vectors for the reservoir; for the methods that learn from them, whose weights float64[r]
+        are ``counts`` then, and the rest is empty
     blend_segments, blend_events, gradient : int16[b], int64[b], float64[b, 2 features], summed over the events of a segment
     hidden : float32[0 or 1, n], what all of them say of the blend's hidden layer
     hits, judged : int64[sources + 2] (last: the blend, and the list as it was published) out of ``judged`` events whose user had

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from streams.models.blend import Blend, BlendDelta
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
+from streams.models.clusterers import clusterer, in_use, learn, restored
 from streams.models.habits import Habits
 from streams.models.ids import Ids
-from streams.models.kmeans import Delta, KMeans
+from streams.models.kmeans import KMeans
 from streams.models.lesson import Lesson
 from streams.models.members import Members
 from streams.models.popularity import Popularity
@@ -45,7 +46,8 @@ class Models:
         int64[sources + 1] lists that held the user's next item among their first ten, last the list that was published; out of
         how many.
     solved_at, solved_centers
-        When the centers were last solved (event time in seconds), and what they were then: float64[segments, d].
+        When the centers were last solved, or came into use (event time in seconds), and what they were then:
+        float64[segments], -inf while not in use, and float64[segments, d].
     """
 
     def __init__(self, **parameters: Mapping[str, Any]) -> None:
@@ -59,7 +61,7 @@ class Models:
         self.visits = Visits(**parameters.get("visits", {}))
         self.popularity = Popularity(**parameters.get("popularity", {}))
         self.catalog = Catalog(**parameters.get("catalog", {}))
-        self.segments = KMeans(**parameters.get("segments", {}), solve_self=False)
+        self.segments = clusterer(**parameters.get("segments", {}))
         self.members = Members(**parameters.get("members", {}))
         self.habits = Habits(**parameters.get("habits", {}))
         self.blend = Blend(**parameters.get("blend", {}))
@@ -68,7 +70,7 @@ class Models:
         self.judged = 0
         self.time = 0.0
         self.hits = np.zeros(len(SOURCES) + 1, np.int64)
-        self.solved_at = 0.0
+        self.solved_at = np.full(self.segments.k, -np.inf)
         self.solved_centers = np.zeros((self.segments.k, 0))
 
     def apply(self, lesson: Lesson) -> NDArray[np.int32]:
@@ -101,18 +103,34 @@ class Models:
         self.visits.reserve(items=len(self.items), users=len(self.users))
 
     def _statistics(self, lesson: Lesson) -> None:
-        if len(lesson.segments):
-            delta = Delta.zeros(self.segments.k, lesson.sums.shape[1])
-            delta.counts[lesson.segments] = lesson.counts
-            delta.sums[lesson.segments] = lesson.sums
-            delta.sse[lesson.segments] = lesson.sse
-            self.segments.apply(delta)
-        if len(lesson.sample):
-            self.segments.apply_sample(lesson.sample)
+        learn(self.segments, lesson)
+        if not self.solver:
+            self._begin_and_end()
         if len(lesson.blend_segments):
             self.blend.apply(
                 BlendDelta(lesson.blend_segments, lesson.blend_events, lesson.gradient, lesson.hidden.astype(np.float64))
             )
+
+    def _begin_and_end(self) -> None:
+        """Note which segments came into use, and forget all of those that went: their ids will stand for others."""
+        used = np.zeros(self.segments.k, np.bool_)
+        used[in_use(self.segments)] = True
+        known = self.solved_at > -np.inf
+        if (used == known).all():
+            return
+        centers = self.segments.cluster_centers_
+        if self.solved_centers.shape != centers.shape:
+            self.solved_centers = np.zeros(centers.shape)
+        new, gone = used & ~known, known & ~used
+        self.solved_at[new], self.solved_centers[new] = self.time, centers[new]
+        self.solved_at[gone] = -np.inf
+        for model in (self.members, self.popularity, self.habits):
+            model.forget(np.flatnonzero(gone))
+
+    @property
+    def solver(self) -> KMeans | None:
+        """The clusterer, if it is one that must be solved now and then."""
+        return self.segments if isinstance(self.segments, KMeans) else None
 
     def change_catalog(self, change: CatalogChange) -> NDArray[np.int32]:
         """Fold catalogue entries and deletions; return the indexes of their items."""
@@ -126,9 +144,9 @@ class Models:
 
     def adopt(self, centers: NDArray[np.float64], generation: int, at: float) -> bool:
         """Fold re-solved centers; False where they do not follow the generation at hand."""
-        if not self.segments.adopt(centers, generation):
+        if not self.solver or not self.solver.adopt(centers, generation):
             return False
-        self.solved_at, self.solved_centers = at, self.segments.cluster_centers_.copy()
+        self.solved_at[:], self.solved_centers = at, self.segments.cluster_centers_.copy()
         return True
 
     def drift(self) -> NDArray[np.float64]:
@@ -137,7 +155,7 @@ class Models:
         return moved
 
     def segment_of(self, vectors: NDArray[np.float32]) -> NDArray[np.int16]:
-        """Give each user vector its segment: -1 before the first solve, and for a user of whom nothing is known."""
+        """Give each user vector its segment: -1 while there are none, for noise, and for a user of whom nothing is known."""
         found = self.segments.predict(vectors).astype(np.int16)
         found[~vectors.any(axis=1)] = -1
         return found
@@ -150,7 +168,8 @@ class Models:
         """Give all arrays by name, for a snapshot; they are views: copy before the next fold."""
         own = {
             "counters": np.array([self.version, self.events, self.judged], np.int64),
-            "times": np.array([self.time, self.solved_at]),
+            "time": np.array([self.time]),
+            "solved_at": self.solved_at.copy(),
             "solved_centers": self.solved_centers,
             "hits": self.hits.copy(),
         }
@@ -161,11 +180,11 @@ class Models:
         """Build models from a snapshot's arrays and the same parameters."""
         models = cls(**parameters)
         models.version, models.events, models.judged = (int(number) for number in arrays["counters"])
-        models.time, models.solved_at = (float(number) for number in arrays["times"])
-        for name in ("hits", "solved_centers"):
+        models.time = float(arrays["time"][0])
+        for name in ("hits", "solved_at", "solved_centers"):
             setattr(models, name, arrays[name].copy())
         for part in _PARTS:
             own = {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}
-            extra = {"solve_self": False} if part == "segments" else {}
-            setattr(models, part, type(getattr(models, part)).from_arrays(own, **parameters.get(part, {}), **extra))
+            restore = restored if part == "segments" else type(getattr(models, part)).from_arrays
+            setattr(models, part, restore(own, **parameters.get(part, {})))
         return models

@@ -241,6 +241,10 @@ class Popularity:
         if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state()):
             self._newest = None
 
+    def forget(self, segments: Array) -> None:
+        """Forget what was visited by segments, int[n], that are no more: their ids will stand for others."""
+        self.by_segment[segments], self.totals[segments], self.top_segment[segments] = 0, 0, -1
+
     def count(self, item: int, now: float, which: Literal["short", "long"] = "short") -> float:
         """Give an item's count decayed to ``now`` (seconds); 0 for an item without visits."""
         counts, place = (self.short, 0) if which == "short" else (self.long, 1)

@@ -17,6 +17,8 @@ from state.store import Applied, Store
 from streams.bench.world import World
 from streams.decode import Batch
 from streams.memory import Loop
+from streams.models.dbstream import DBStream
+from streams.models.som import SOM
 from streams.records import decode, decode_lesson
 from streams.schemas import decode_event
 from streams.settings import Settings
@@ -108,6 +110,20 @@ def test_recommending(learned, told):
     net = models.blend.net(segments)
     spent = best(lambda: scorer.recommender.recommend(models, query, vectors, segments, net))
     told("one recommendation, all sources", 1e6 * spent / len(profiles), "µs")
+
+
+@pytest.mark.parametrize("make", [lambda: DBStream(radius=2.0), lambda: SOM(16)], ids=["DBStream", "SOM"])
+def test_clustering(make, told):
+    random = np.random.default_rng(0)
+    # A hundred places far apart: so many micro-clusters.
+    points = 10 * random.normal(size=(100, 16))[random.integers(0, 100, EVENTS)] + 0.1 * random.normal(size=(EVENTS, 16))
+    model = make().partial_fit(points[:1024])
+
+    def learn() -> None:
+        for first in range(0, EVENTS, 256):
+            model.partial_fit(points[first : first + 256])
+
+    told(f"{type(model).__name__}, 16 dimensions, 100 places", EVENTS / best(learn), "points/s")
 
 
 def test_writing_users_to_redis(redis_server, told):

@@ -12,9 +12,13 @@ from streams.embedded import RedisServer
 from tests.e2e.conftest import renamed, serving
 from tests.models.worlds import checkerboard
 from tests.outside import Outside, event
+from tests.test_methods import GROUPS as TASTES
+from tests.test_methods import visits
 
 GROUPS, SIZE = 8, 6
 K = 3
+# The id of a segment that was there before: so high that nobody gets it anew.
+GONE = 63
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,47 @@ def test_a_clock_that_is_far_ahead_does_not_freeze_decay(service, own):
     service.push(event(own("newcomer"), own("today"), timestamp=now))
     service.settle()
     assert own("today") in {one["item_id"] for one in service.newest()[own("newcomer")]["items"]}
+
+
+@pytest.fixture(scope="module")
+def crowd(shared_tree):
+    """A service that groups by density, and has seen people of four tastes, two bots and five loners."""
+    with RedisServer() as redis:
+        tree = renamed(shared_tree, "crowd", redis=redis.url, segments={"method": "dbstream", "min_share": 0.05})
+        with Outside(tree) as before:
+            old = {"name": "of old", "size": 1, "top": "[]", "centroid": "[]", "since": 0.0, "drift": 0.0}
+            before.redis.hset(f"crowd:segment:{GONE}", mapping=old)
+        with serving(tree), Outside(tree) as outside:
+            entries = [(item.encode(), item.rsplit("-", 1)[0]) for item in sorted({item for _, item in visits()})]
+            outside.send("items", [(item, _shelved(item, shelf)) for item, shelf in entries])
+            outside.wait(lambda: outside.hash(f"item:{entries[-1][0].decode()}"), "the catalogue")
+            now = time.time()
+            events = [event(user, item, timestamp=now + place / 1000) for place, (user, item) in enumerate(visits())]
+            for first in range(0, len(events), 300):
+                outside.push(*events[first : first + 300])
+                outside.settle()
+            yield outside
+
+
+def _shelved(item: bytes, shelf: str) -> bytes:
+    return json.dumps({"item_id": item.decode(), "brand": shelf, "category": shelf.replace("-", "/"), "tags": [shelf]}).encode()
+
+
+def test_with_dbstream_people_are_grouped_and_bots_and_loners_are_in_no_segment(crowd):
+    stored = crowd.users(sorted({user for user, _ in visits()}))
+    newest = crowd.newest()
+    assert all(newest[user]["segment"] == one.get("segment") for user, one in stored.items())
+    assert not [user for user, one in stored.items() if "segment" in one and not user.startswith("person")]
+    of_taste = defaultdict(set)
+    for user, one in stored.items():
+        if user.startswith("person"):
+            of_taste[int(user.split("-")[1]) % TASTES].add(one.get("segment"))
+    assert sorted(map(len, of_taste.values())) == [1] * TASTES
+    segments = {segment for found in of_taste.values() for segment in found}
+    assert len(segments) == TASTES
+    crowd.wait(lambda: segments <= kept(crowd) or (crowd.push(event("person-0", "person-0-0")) and None), "their hashes")
+    assert GONE not in kept(crowd), "a segment that is no more has no hash"
+
+
+def kept(outside: Outside) -> set[int]:
+    return {int(key.rpartition(b":")[2]) for key in outside.redis.keys(f"{outside.prefix}segment:*")}

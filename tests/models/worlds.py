@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streams.models.blend import Blend
 from streams.models.catalog import Catalog
+from streams.models.dbstream import DBStream
 from streams.models.habits import Habits
 from streams.models.hidden import CONTEXT
 from streams.models.ids import Ids, pack
@@ -19,6 +20,7 @@ from streams.models.members import Members
 from streams.models.models import Models
 from streams.models.popularity import Popularity
 from streams.models.similarity import Similarity
+from streams.models.som import SOM
 from streams.models.sources import FEATURES, SOURCES
 from streams.models.visits import Visits
 
@@ -131,6 +133,9 @@ COUNTS: Any = {"short": 6 * HOUR, "long": 48 * HOUR, "segments": 4, "top": 6}
 
 SHELVES: Any = {"dimensions": 8, "tokens_per_item": 3, "posting": 4}
 SEGMENTS: Any = {"k": 3, "half_life": 500.0, "buffer": 64, "reservoir": 128, "window": 32}
+# Too few micro-clusters, and a radius to be found: what is lightest is replaced all the time.
+DENSE: Any = {"half_life": 48 * HOUR, "min_weight": 1.5, "micro": 12, "gap": 16, "buffer": 24, "k": 5}
+MAP: Any = {"shape": (2, 3), "half_life": 50.0, "buffer": 24}
 WEIGHTS: Any = {"segments": 4}
 ALL: Any = {
     "visits": RINGS,
@@ -150,8 +155,9 @@ def stocked() -> Catalog:
     return catalog
 
 
-def cluster(model: KMeans, world: World) -> None:
-    model.partial_fit(np.column_stack([world.users, world.items, world.weights]), world.weights)
+def rows(world: World) -> tuple[np.ndarray, np.ndarray]:
+    """What a clusterer learns of the events: vectors, and their weights."""
+    return np.column_stack([world.users, world.items, world.weights]), world.weights
 
 
 def rank(blend: Blend, world: World) -> None:
@@ -217,7 +223,7 @@ REGISTRY: list[Stateful] = [
     Stateful(
         "KMeans",
         lambda: KMeans(**SEGMENTS),
-        cluster,
+        lambda model, world: model.partial_fit(*rows(world)),
         lambda arrays: KMeans.from_arrays(arrays, **SEGMENTS),
         splits=False,
     ),
@@ -227,6 +233,18 @@ REGISTRY: list[Stateful] = [
         lambda: Habits(**HABITS),
         lambda model, world: model.apply(world.segments, world.times, kinds(world), pack(TYPES)),
         lambda arrays: Habits.from_arrays(arrays, **HABITS),
+    ),
+    Stateful(
+        "DBStream",
+        lambda: DBStream(**DENSE),
+        lambda model, world: model.partial_fit(*rows(world), times=world.times),
+        lambda arrays: DBStream.from_arrays(arrays, **DENSE),
+    ),
+    Stateful(
+        "SOM",
+        lambda: SOM(**MAP),
+        lambda model, world: model.partial_fit(*rows(world)),
+        lambda arrays: SOM.from_arrays(arrays, **MAP),
     ),
     Stateful("Blend", lambda: Blend(**WEIGHTS), rank, lambda arrays: Blend.from_arrays(arrays, **WEIGHTS), splits=False),
     Stateful(
