@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from state.connection import Client
 
-__all__ = ["Segment", "TopItem", "decode", "read", "remove_from", "write"]
+__all__ = ["Segment", "TopItem", "decode", "keep_only", "read", "write"]
 
 
 class TopItem(msgspec.Struct, frozen=True):
@@ -75,10 +75,12 @@ async def write(
     await redis.hset(keys.segment(segment), mapping=fields)  # type: ignore[arg-type]
 
 
-async def remove_from(redis: Client, keys: Keys, first: int) -> None:
-    """Remove the segments from this id on: there are fewer now."""
-    for segment in range(first, SEGMENTS):
-        await redis.unlink(keys.segment(segment))
+async def keep_only(redis: Client, keys: Keys, ids: Iterable[int]) -> None:
+    """Remove all segments but these: the others are gone."""
+    pipeline: Any = redis.pipeline(transaction=False)
+    for segment in sorted(set(range(SEGMENTS)) - set(ids)):
+        pipeline.unlink(keys.segment(segment))
+    await pipeline.execute()
 
 
 def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:

@@ -73,6 +73,7 @@ class Keeper:
         self._written = -1
         self._frozen_at = -1
         self._ticks = 0
+        self._kept: set[int] = set()
         self.names: dict[int, str] = {}
 
     @property
@@ -110,6 +111,7 @@ class Keeper:
     def _forget(self) -> None:
         """Write everything anew: Redis lost writes (rule 6), or the owner before ended with some of them undone."""
         self._written = self._frozen_at = -1
+        self._kept = set()
         self._ticks = _SEGMENTS_EVERY - 1
         self._fold.touched.update(range(len(self.models.items)))
 
@@ -157,6 +159,11 @@ class Keeper:
         )
 
     async def _write_segments(self, rows: Sequence[Row]) -> None:
+        ids = {row.segment for row in rows}
+        if ids and ids != self._kept:
+            await segments.keep_only(self._redis, self._keys, ids)
+            self._metrics.segment_size.clear()
+            self._kept = ids
         for row in rows:
             await segments.write(self._redis, self._keys, row.segment, **row.fields)
             self._metrics.segment_size.labels(str(row.segment)).set(row.fields["size"])

@@ -296,8 +296,9 @@ _LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_p
 class Segments(_Section):
     """The segments of users; every worker of a group must have the same."""
 
-    k: Annotated[int, Field(ge=2, le=64)] = 8
-    """How many segments; more than a person can name are of no use in a campaign, and 64 is what the models hold."""
+    k: Annotated[int, Field(ge=2, le=64)] | Literal["auto"] = 8
+    """How many segments; more than a person can name are of no use in a campaign, and 64 is what the models hold. With
+    `auto` the users' vectors decide, from 4 to 64, and the number may change."""
     method: Literal["kmeans"] = "kmeans"
     """How users are grouped."""
     half_life: Annotated[float, Field(ge=100)] | None = None

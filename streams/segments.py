@@ -39,7 +39,8 @@ class Row(NamedTuple):
 
 def in_use(models: Models) -> list[int]:
     """List the ids of the segments that there are; none before the first solve."""
-    return list(range(models.segments.k)) if models.segments.initialised else []
+    found: list[int] = models.segments.ids.tolist()
+    return found
 
 
 class Describer:

@@ -126,6 +126,10 @@ class Habits:
         columns = self._columns(places, names)
         _count(segments, times, columns[places], self.half_life, self.landmark, self.hours, self.kinds)
 
+    def forget(self, segments: NDArray[np.int64]) -> None:
+        """Forget when and how these segments act."""
+        self.hours[segments], self.kinds[segments] = 0.0, 0.0
+
     def _columns(self, places: Array, names: Packed) -> Int32:
         """Give the column of each place; new types take the free ones in order of their first visit."""
         columns = np.full(max(len(names.ends), UNNAMED) + 1, self.types, np.int32)

@@ -13,7 +13,7 @@ from streams.models import lloyd
 from streams.models.choosing import FEWEST, MOST, choose
 from streams.models.compile import column
 from streams.models.drift import CLOSED, DUE, GENERATION, STATE, STRIKES, SUSPECT, USUAL, WINDOWS, fold, renewed
-from streams.models.mending import mend
+from streams.models.mending import mend, worth
 from streams.models.reservoir import Reservoir, sound
 from streams.models.solving import arranged, in_use, match, solve
 
@@ -62,7 +62,7 @@ class KMeans:
     worlds of known k, from 4 to 40, and the fewest where there are no groups; simplified silhouette and Calinski-Harabasz
     found too few of unlike sizes, and silhouette the most where there are none. The number changes only for a gain above
     the price of one centre. Ids stay: centres are paired with those before so that all move least; a new one takes the
-    lowest free id, and the id of one that goes is free.
+    lowest free id, and the id of one that goes is free. So a dying centre goes at the next look, and none is moved.
 
     ``partial_fit`` does all this alone. Where many followers fold one log, give ``solve_self=False``; then ``delta``
     and ``solve`` are one worker's work, and ``apply``, ``apply_sample`` and ``adopt`` every follower's, to the same
@@ -190,7 +190,7 @@ class KMeans:
         seen = fold(self.cluster_centers_, self.counts_, self.state, counts, sums, sse, *limits)
         if seen == SUSPECT and self.state[STRIKES] == 1:
             self.reservoir.clear()  # were it drift, all that is held would be of the world before
-        if seen == CLOSED and self.state[WINDOWS] % _MENDING == 0:
+        if seen == CLOSED and self.k != "auto" and self.state[WINDOWS] % _MENDING == 0:
             self._mend()
 
     def apply_sample(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
@@ -215,9 +215,9 @@ class KMeans:
             return solve(points, self.k, start, weights=weights, present=present)
         k = choose(points, weights, np.random.default_rng(start), present)
         same = present is not None and len(present) == k
-        if same and self.state[DUE] > len(self.reservoir.points) and not self.state[STRIKES]:
-            return np.zeros((0, points.shape[1]))
         fresh = solve(points, k, start, weights=weights, present=present if same else None)
+        if same and self.state[DUE] > len(self.reservoir.points) and not worth(points, weights, present, fresh):
+            return np.zeros((0, points.shape[1]))
         before = self.cluster_centers_ if self.initialised else np.full((self.capacity, points.shape[1]), np.inf)
         return arranged(before, fresh)
 
@@ -254,8 +254,7 @@ class KMeans:
         model = cls(k, **parameters)
         model.cluster_centers_ = np.array(arrays["centers"], np.float64)
         model.counts_ = np.array(arrays["counts"], np.float64)
-        held, weights, taken = arrays["reservoir"], arrays["reservoir_weights"], int(arrays["taken"][0])
-        model.reservoir.restore(held, weights, taken, model.cluster_centers_.shape[1])
+        model.reservoir.restore(arrays["reservoir"], arrays["reservoir_weights"], int(arrays["taken"][0]))
         model.state = np.array(arrays["state"], np.float64)
         return model
 
@@ -307,9 +306,5 @@ class KMeans:
         return taken + _AGAIN * size if self.k == "auto" else np.inf
 
     def _mend(self) -> None:
-        ids = self.ids
-        if len(ids) < 2 or len(self.reservoir) < self.buffer:
-            return
-        centers, counts = self.cluster_centers_[ids], self.counts_[ids]
-        mend(*self.reservoir.sample(), centers, counts)
-        self.cluster_centers_[ids], self.counts_[ids] = centers, counts
+        if self.capacity >= 2 and len(self.reservoir) >= self.buffer:
+            mend(*self.reservoir.sample(), self.cluster_centers_, self.counts_)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from streams.models.breathing import told
 from streams.models.lloyd import assign, halve
 
-__all__ = ["mend"]
+__all__ = ["mend", "worth"]
 
 _WORTH = 0.98  # a centre is moved only if the inertia falls below this share; less would be restless ids for nothing
 
@@ -33,8 +33,13 @@ def mend(X: Floats, weights: Floats, centers: Floats, counts: Floats) -> None:
     inside = labels == crowded
     trial = centers.copy()
     trial[[crowded, least]], share = halve(X[inside], weights[inside])
-    after, _ = told(X, weights, trial)
-    if math.fsum(after) < _WORTH * math.fsum(before):
+    if worth(X, weights, centers, trial):
         centers[:] = trial
         counts[least] = (1 - share) * counts[crowded]
         counts[crowded] *= share
+
+
+def worth(X: Floats, weights: Floats, present: Floats, other: Floats) -> bool:
+    """Tell whether other centres are so much better that people may see segments change."""
+    before, after = (math.fsum(told(X, weights, centers)[0]) for centers in (present, other))
+    return after < _WORTH * before

@@ -69,17 +69,18 @@ class Models:
         self.time = 0.0
         self.hits = np.zeros(len(SOURCES) + 1, np.int64)
         self.solved_at = 0.0
-        self.solved_centers = np.zeros((self.segments.k, 0))
+        self.solved_centers = np.zeros((self.segments.capacity, 0))
 
     def apply(self, lesson: Lesson) -> NDArray[np.int32]:
         """Fold a lesson; return the indexes of the items it visited, each once."""
         users = self.users.add(lesson.user_ids)
         items = self.items.add(lesson.item_ids)
         self._reserve()
-        self.members.apply(users, lesson.user_segments, lesson.users, lesson.times)
+        of_users = self._standing(lesson.user_segments)
+        self.members.apply(users, of_users, lesson.users, lesson.times)
         visitors, visited = users[lesson.users], items[lesson.items]
         if len(visited):
-            segments = lesson.user_segments[lesson.users]
+            segments = of_users[lesson.users]
             self.popularity.apply(visited, lesson.weights, lesson.times, segments)
             self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
             self.visits.apply(visitors, visited, lesson.weights, lesson.times)
@@ -100,9 +101,15 @@ class Models:
         self.catalog.reserve(len(self.items))
         self.visits.reserve(items=len(self.items), users=len(self.users))
 
+    def _standing(self, segments: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Give -1 for a segment that is gone: what names it is older than the centers at hand."""
+        if not self.segments.initialised:
+            return segments
+        return np.where(np.isin(segments, self.segments.ids), segments, -1).astype(np.int16)
+
     def _statistics(self, lesson: Lesson) -> None:
         if len(lesson.segments):
-            delta = Delta.zeros(self.segments.k, lesson.sums.shape[1])
+            delta = Delta.zeros(self.segments.capacity, lesson.sums.shape[1])
             delta.counts[lesson.segments] = lesson.counts
             delta.sums[lesson.segments] = lesson.sums
             delta.sse[lesson.segments] = lesson.sse
@@ -111,7 +118,12 @@ class Models:
             self.segments.apply_sample(lesson.sample)
         if len(lesson.blend_segments):
             self.blend.apply(
-                BlendDelta(lesson.blend_segments, lesson.blend_events, lesson.gradient, lesson.hidden.astype(np.float64))
+                BlendDelta(
+                    self._standing(lesson.blend_segments),
+                    lesson.blend_events,
+                    lesson.gradient,
+                    lesson.hidden.astype(np.float64),
+                )
             )
 
     def change_catalog(self, change: CatalogChange) -> NDArray[np.int32]:
@@ -125,15 +137,25 @@ class Models:
         return items
 
     def adopt(self, centers: NDArray[np.float64], generation: int, at: float) -> bool:
-        """Fold re-solved centers; False where they do not follow the generation at hand."""
+        """Fold re-solved centers; False where they do not follow the generation at hand.
+
+        Users of a segment that goes have none until their next event, and what was learned of it is forgotten with it.
+        """
+        before = self.segments.ids
         if not self.segments.adopt(centers, generation):
             return False
+        if not len(centers):
+            return True  # those at hand stay
+        gone = np.setdiff1d(before, self.segments.ids)
+        for part in (self.members, self.popularity, self.habits, self.blend):
+            part.forget(gone)
         self.solved_at, self.solved_centers = at, self.segments.cluster_centers_.copy()
         return True
 
     def drift(self) -> NDArray[np.float64]:
-        """Give how far each center has moved since it was last solved: float64[segments]."""
-        moved: NDArray[np.float64] = np.sqrt(((self.segments.cluster_centers_ - self.solved_centers) ** 2).sum(axis=1))
+        """Give how far each center has moved since it was last solved: float64[segments], 0 where an id is free."""
+        ids, moved = self.segments.ids, np.zeros(self.segments.capacity)
+        moved[ids] = np.sqrt(((self.segments.cluster_centers_[ids] - self.solved_centers[ids]) ** 2).sum(axis=1))
         return moved
 
     def segment_of(self, vectors: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, column, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, Int64, column, kernel
 from streams.models.decay import exp2, steps_to
 
 if TYPE_CHECKING:
@@ -273,6 +273,12 @@ class Popularity:
         items = self.top_segment[segment][self.top_segment[segment] >= 0]
         expected = self.long[items] * (self.totals[segment] / max(self.totals[-1], LEAST))
         return items, (self.by_segment[segment, items] + PRIOR) / (expected + PRIOR)
+
+    def forget(self, segments: Int64) -> None:
+        """Forget what these segments visited; what all visited stays."""
+        self.by_segment[segments] = 0
+        self.totals[segments] = 0.0
+        self.top_segment[segments] = -1
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state, without spare room."""

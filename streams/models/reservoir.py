@@ -57,9 +57,9 @@ class Reservoir:
         """Copy the points held and their weights, as doubles."""
         return self.points[: len(self)].astype(np.float64), self.weights[: len(self)].astype(np.float64)
 
-    def restore(self, points: NDArray[np.float32], weights: NDArray[np.float32], taken: int, width: int) -> None:
+    def restore(self, points: NDArray[np.float32], weights: NDArray[np.float32], taken: int) -> None:
         """Hold these points again."""
-        self.points = np.zeros((len(self.points), width), np.float32)
+        self.points = np.zeros((len(self.points), points.shape[1]), np.float32)
         self.points[: len(points)], self.weights[: len(points)] = points, weights
         self.taken = taken
 
