@@ -67,4 +67,4 @@ def criterion(X: Floats, weights: Floats, centers: Floats) -> float:
     variance = inertia / (d * (n - k))
     shares = float((held * np.log(held / n)).sum())
     likelihood = shares - n * d / 2 * math.log(2 * math.pi * variance) - (n - k) * d / 2
-    return likelihood - k * (d + 1) / 2 * math.log(n)
+    return float(likelihood - k * (d + 1) / 2 * math.log(n))

@@ -92,7 +92,7 @@ def _unusual(state: NDArray[np.float64], inertia: float, drift: float, square: f
         return False
     # The last term is rounding: where every point lies on a centre, any rounding error is "1.5 times more".
     most = drift * (1 + 1 / state[WINDOWS]) * state[USUAL] + 1e-9 * square
-    return inertia > max(most, state[USUAL] + _DEVIATIONS * np.sqrt(state[SPREAD]))
+    return bool(inertia > max(most, state[USUAL] + _DEVIATIONS * np.sqrt(state[SPREAD])))
 
 
 @kernel

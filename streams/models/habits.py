@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, column, kernel
+from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
 from streams.models.decay import exp2, steps_to
 from streams.models.ids import Ids, Packed, pack
 
@@ -126,7 +126,7 @@ class Habits:
         columns = self._columns(places, names)
         _count(segments, times, columns[places], self.half_life, self.landmark, self.hours, self.kinds)
 
-    def forget(self, segments: NDArray[np.int64]) -> None:
+    def forget(self, segments: Int64) -> None:
         """Forget when and how these segments act."""
         self.hours[segments], self.kinds[segments] = 0.0, 0.0
 

@@ -22,7 +22,13 @@ def near(X: Floats, centers: Floats, labels: NDArray[np.int32], first: Floats, s
     """Write each row's nearest centre (ties: the lower index) and the squared distances to it and to the next one."""
     n, d = X.shape
     # One column per row of X: the inner loops run over rows, which vectorises without reordering any sum.
-    tile, total, one, two, who = np.zeros((d, _TILE)), np.empty(_TILE), np.empty(_TILE), np.empty(_TILE), np.empty(_TILE, np.int64)
+    tile, total, one, two, who = (
+        np.zeros((d, _TILE)),
+        np.empty(_TILE),
+        np.empty(_TILE),
+        np.empty(_TILE),
+        np.empty(_TILE, np.int64),
+    )
     for begin in range(0, n, _TILE):
         size = min(_TILE, n - begin)
         for r in range(size):

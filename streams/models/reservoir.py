@@ -65,9 +65,7 @@ class Reservoir:
 
 
 @kernel
-def _put(
-    points: Floats, weights: Floats, held: NDArray[np.float32], held_weights: NDArray[np.float32], taken: int
-) -> int:
+def _put(points: Floats, weights: Floats, held: NDArray[np.float32], held_weights: NDArray[np.float32], taken: int) -> int:
     put = 0
     for i in range(len(points)):
         if weights[i] > 0:

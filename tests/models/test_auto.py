@@ -82,10 +82,8 @@ def test_ids_stay_where_groups_come_and_go_and_a_new_one_takes_the_lowest_that_i
 def test_a_number_that_is_as_good_changes_nothing() -> None:
     points = groups(12, 60_000, width=4.0)
     model = learned(points[:4096])
-    numbers = []
-    for start in range(4096, len(points), 4096):
-        numbers.append(len(learned(points[start : start + 4096], model).ids))
-    assert len(set(numbers)) == 1
+    numbers = {len(learned(points[start : start + 4096], model).ids) for start in range(4096, len(points), 4096)}
+    assert numbers == {12}
 
 
 def test_followers_and_a_restored_one_reach_the_same_bytes() -> None:
