@@ -20,7 +20,8 @@ from streams.models.solving import arranged, in_use, match, solve
 __all__ = ["Delta", "KMeans", "match", "solve"]
 
 _MENDING = 16  # windows between two looks for a misplaced centre
-_GROWTH = 1.25  # a first solve is made better whenever so many times its points are held
+# A solve is made better whenever so many times its points are held: in a log less often, for people see segments change.
+_GROWTH, _GROWTH_IN_LOG = 1.25, 2.0
 _AGAIN = 4  # times that the reservoir is filled anew until the number of centres is looked at again
 
 
@@ -51,8 +52,8 @@ class KMeans:
 
     Each batch moves a centre c of weight n by its m points of sum S: ``n <- a n + m``, ``c <- c + (S - m c) / n``,
     where ``a = 2^(-points / half_life)``. The first centres come from a reservoir of recent points: the best of 5
-    greedy k-means++ starts settled by Lloyd's steps and bettered by breaths, again whenever it has grown by a quarter,
-    until it is full. Drift is three windows in a row whose mean inertia exceeds 1.5 times the usual, and by more than the
+    greedy k-means++ starts settled by Lloyd's steps and bettered by breaths, again whenever it has grown by a quarter
+    (with ``solve_self=False``: doubled), until it is full. Drift is three windows in a row whose mean inertia exceeds 1.5 times the usual, and by more than the
     usual one varies: the centres are solved anew from the points since the first of them, and matched to the old ones so
     that ids keep their meaning. Now and then the centre that is missed least moves into the centre of largest inertia, if
     that pays: so dying centres are mended.
@@ -303,7 +304,8 @@ class KMeans:
     def _next_due(self) -> float:
         taken, size = self.reservoir.taken, len(self.reservoir.points)
         if taken < size:
-            return min(_GROWTH * max(taken, self.fewest), size)
+            growth = _GROWTH if self.solve_self else _GROWTH_IN_LOG
+            return min(growth * max(taken, self.fewest), size)
         return taken + _AGAIN * size if self.k == "auto" else np.inf
 
     def _mend(self) -> None:
