@@ -90,5 +90,5 @@ def _ask(loop: Loop, profiles: Sequence[Profile]) -> float:
     begun = time.perf_counter()
     query = scorer.ask(profiles, np.full(len(profiles), models.time))
     vectors = models.catalog.interest(query)
-    scorer.rank(profiles, query, vectors, models.segment_of(vectors))
+    scorer.rank(profiles, query, vectors, models.segment_of(vectors), [(0, 0)] * len(profiles))
     return time.perf_counter() - begun

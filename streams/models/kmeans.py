@@ -53,10 +53,10 @@ class KMeans:
     Each batch moves a centre c of weight n by its m points of sum S: ``n <- a n + m``, ``c <- c + (S - m c) / n``,
     where ``a = 2^(-points / half_life)``. The first centres come from a reservoir of recent points: the best of 5
     greedy k-means++ starts settled by Lloyd's steps and bettered by breaths, again whenever it has grown by a quarter
-    (with ``solve_self=False``: doubled), until it is full. Drift is three windows in a row whose mean inertia exceeds 1.5 times the usual, and by more than the
-    usual one varies: the centres are solved anew from the points since the first of them, and matched to the old ones so
-    that ids keep their meaning. Now and then the centre that is missed least moves into the centre of largest inertia, if
-    that pays: so dying centres are mended.
+    (with ``solve_self=False``: doubled), until it is full. Drift is three windows in a row whose mean inertia exceeds 1.5
+    times the usual, and by more than the usual one varies: the centres are solved anew from the points since the first of
+    them, and matched to the old ones so that ids keep their meaning. Now and then the centre that is missed least moves
+    into the centre of largest inertia, if that pays: so dying centres are mended.
 
     With ``k="auto"`` the number of centres, 4 to 64, is chosen at each solve, and looked at again from time to time, by
     the Bayesian information criterion of X-means (``choosing``). Of those tried it was the one that found the number in
