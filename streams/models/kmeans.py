@@ -217,7 +217,7 @@ class KMeans:
         k = choose(points, weights, np.random.default_rng(start), present)
         same = present is not None and len(present) == k
         fresh = solve(points, k, start, weights=weights, present=present if same else None)
-        settled = self.state[DUE] > len(self.reservoir.points)
+        settled = self.state[DUE] > len(self.reservoir.points) and not self.state[STRIKES]
         if present is not None and same and settled and not worth(points, weights, present, fresh):
             return np.zeros((0, points.shape[1]))
         before = self.cluster_centers_ if self.initialised else np.full((self.capacity, points.shape[1]), np.inf)

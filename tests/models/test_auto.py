@@ -86,6 +86,18 @@ def test_a_number_that_is_as_good_changes_nothing() -> None:
     assert numbers == {12}
 
 
+def test_after_a_jump_it_is_solved_once_and_as_many_as_there_are_now() -> None:
+    model = learned(groups(6, 12_000, 16))
+    solves = model.generation
+    after = groups(9, 2048, 16, seed=5)
+    learned(after[:1024], model)
+    assert model.generation <= solves + 2
+    assert len(model.ids) == 9
+    of = model.predict(after)
+    apart = ((after - model.cluster_centers_[of]) ** 2).sum(axis=1)
+    assert apart.mean() < 1.1 * 16
+
+
 def test_followers_and_a_restored_one_reach_the_same_bytes() -> None:
     worker, follower = KMeans("auto", solve_self=False), KMeans("auto", solve_self=False)
     points = np.r_[groups(6, 6000), groups(9, 12_000, seed=4)]
