@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from state.connection import Client
 
-__all__ = ["Segment", "TopItem", "decode", "read", "remove", "write"]
+__all__ = ["Segment", "TopItem", "decode", "keep_only", "read", "write"]
 
 
 class TopItem(msgspec.Struct, frozen=True):
@@ -75,10 +75,10 @@ async def write(
     await redis.hset(keys.segment(segment), mapping=fields)  # type: ignore[arg-type]
 
 
-async def remove(redis: Client, keys: Keys, gone: Iterable[int]) -> None:
-    """Remove the segments that are no more."""
+async def keep_only(redis: Client, keys: Keys, ids: Iterable[int]) -> None:
+    """Remove all segments but these: the others are gone."""
     pipeline: Any = redis.pipeline(transaction=False)
-    for segment in gone:
+    for segment in sorted(set(range(SEGMENTS)) - set(ids)):
         pipeline.unlink(keys.segment(segment))
     await pipeline.execute()
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from state import items, model, segments, snapshots, trending
 from state.connection import Client
-from state.keys import SEGMENTS, Keys
+from state.keys import Keys
 from streams.agents.stock import Stock
 from streams.follower import Fold
 from streams.metrics import Metrics
@@ -74,7 +74,7 @@ class Keeper:
         self._written = -1
         self._frozen_at = -1
         self._ticks = 0
-        self._present: set[int] | None = None
+        self._kept: set[int] | None = None
         self.names: dict[int, str] = {}
 
     @property
@@ -114,8 +114,8 @@ class Keeper:
     def _forget(self) -> None:
         """Write everything anew: Redis lost writes (rule 6), or the owner before ended with some of them undone."""
         self._written = self._frozen_at = -1
+        self._kept = None
         self._ticks = _SEGMENTS_EVERY - 1
-        self._present = None
         self._fold.touched.update(range(len(self.models.items)))
 
     async def _describe(self, *, owner: bool) -> list[Row]:
@@ -161,16 +161,14 @@ class Keeper:
         )
 
     async def _write_segments(self, rows: Sequence[Row]) -> None:
+        ids = {row.segment for row in rows}
+        if ids != self._kept:
+            await segments.keep_only(self._redis, self._keys, ids)
+            self._metrics.segment_size.clear()
+            self._kept = ids
         for row in rows:
             await segments.write(self._redis, self._keys, row.segment, **row.fields)
             self._metrics.segment_size.labels(str(row.segment)).set(row.fields["size"])
-        present = {row.segment for row in rows}
-        if present == self._present:
-            return
-        await segments.remove(self._redis, self._keys, [one for one in range(SEGMENTS) if one not in present])
-        for gone in (self._present or set()) - present:
-            self._metrics.segment_size.remove(str(gone))
-        self._present = present
 
     async def _write_items(self) -> None:
         touched = [self._fold.touched.pop() for _ in range(min(_ITEMS, len(self._fold.touched)))]

@@ -296,8 +296,9 @@ _LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_p
 class Segments(_Section):
     """The segments of users; every worker of a group must have the same."""
 
-    k: Annotated[int, Field(ge=2, le=64)] = 8
-    """How many segments, but for `dbstream`; more than a person can name are of no use in a campaign, and 64 is what is held."""
+    k: Annotated[int, Field(ge=2, le=64)] | Literal["auto"] = 8
+    """How many segments, but for `dbstream`; more than a person can name are of no use in a campaign, and 64 is what is held.
+    With `auto` `kmeans` finds it, from 4 to 64, and the number may change."""
     method: Literal["kmeans", "dbstream", "som"] = "kmeans"
     """How users are grouped: `dbstream` finds how many groups there are, without bots and outliers; `som` makes a map of them."""
     half_life: Annotated[float, Field(ge=100)] | None = None
@@ -312,6 +313,12 @@ class Segments(_Section):
     """Seed of the first centers."""
     utc_offset_hours: Annotated[float, Field(ge=-12, le=14, multiple_of=0.25)] = 0.0
     """Local time of most users, in hours after UTC: by it segments are named `evening` or `weekend`."""
+
+    @model_validator(mode="after")
+    def _countable(self) -> Segments:
+        if self.k == "auto" and self.method == "som":
+            raise ValueError("`auto` is for kmeans; a map needs a number of nodes: set segments.k, as to 16")
+        return self
 
     def unused(self) -> set[str]:
         """Name the settings that the method does not take."""

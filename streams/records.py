@@ -55,7 +55,10 @@ class Record:
 
 @dataclass(slots=True)
 class Centers:
-    """Re-solved segment centers, already matched to the old ids; taken only if their generation is above the one at hand."""
+    """Re-solved segment centers, already matched to the old ids; taken only if their generation is above the one at hand.
+
+    Infinity stands in the row of an id that is free; without rows, the centers at hand stay.
+    """
 
     generation: int
     at: float

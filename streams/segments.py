@@ -8,7 +8,6 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from streams.facets import Facets
-from streams.models import clusterers
 from streams.models.models import Models
 from streams.naming import name_all
 from streams.settings import Settings
@@ -40,7 +39,8 @@ class Row(NamedTuple):
 
 def in_use(models: Models) -> list[int]:
     """List the ids of the segments that there are; none before the first solve."""
-    return clusterers.in_use(models.segments)
+    found: list[int] = models.segments.ids.tolist()
+    return found
 
 
 class Describer:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from streams.bench import latency, memory
+from streams.bench import clusters, latency, memory, recommending
 from streams.bench.figures import Figure, Page, percentiles
 from streams.bench.place import BenchFailed
 from streams.bench.world import World
@@ -100,7 +100,39 @@ def test_every_figure_that_the_embedded_broker_can_carry_on_a_small_world(broker
     )
     assert 0.5 < figures["growth of memory in a steady world"]["value"] < 2
     assert "HR@10 of the blend, Complete Journey" in figures
+    assert figures["similarity of users, exact"]["value"] > 0
     assert set(told["stages_us_per_event"]) >= {"decode", "recommend", "publish", "commit"}
+
+
+def told_of(part, count):
+    figures = {figure.name: figure for figure in part.figures(count)}
+    assert all(figure.value >= 0 for figure in figures.values())
+    return figures
+
+
+def test_k_means_is_measured_beside_scikit_learn_and_without_it():
+    figures = told_of(clusters, 2_000)
+    assert figures["inertia of one pass : 10 batch runs, mean"].kept
+    assert set(figures["inertia of one pass : 10 batch runs, mean"].peers) >= {"digits", "wine", "cancer"}
+    assert figures["all centers jump: points until recovered, worst of 5"].kept
+    assert figures["false alarms in 20,000 points of each steady world"].kept
+    assert figures["K-means, points/s : scikit-learn's"].value > 0
+
+
+def test_what_needs_scikit_learn_is_left_out_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    said = []
+    names = [figure.name for figure in clusters.figures(2_000, say=said.append)]
+    assert any("pip install scikit-learn" in words for words in said)
+    assert "K-means, 8 centers, 16 dimensions" in names
+    assert not any("batch runs" in name or "scikit" in name for name in names)
+
+
+def test_one_recommendation_is_timed_alone_and_together():
+    figures = told_of(recommending, 2_000)
+    p50, p99 = (figures[f"one recommendation, all sources, 1,000 items, {share}"] for share in ("p50", "p99"))
+    assert 0 < p50.value <= p99.value
+    assert p50.peers["each of 100 users together"] > 0
 
 
 @pytest.mark.live

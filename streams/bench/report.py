@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streams.bench import latency, memory, quality, restart, throughput
+from streams.bench import latency, memory, models, quality, restart, throughput
 from streams.bench.figures import Figure, rounded
 from streams.commands.output import figure, table
 from streams.watched import EmbeddedError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from streams.bench.place import Place
 
-NAMES = ("throughput", "latency", "memory", "restart", "quality")
+NAMES = ("throughput", "latency", "memory", "restart", "models", "quality")
 NEEDS_SERVERS = ("throughput", "latency", "memory", "restart")
 LATENCY_SHARE, LONG, QUALITY_SHARE = 0.4, 10, 1.5  # of the events of the drain: 20 s at 2,000/s; a million; 150,000
 
@@ -29,6 +29,7 @@ def measured(name: str, place: Place, count: int, files: Sequence[str]) -> Told:
         "latency": lambda: latency.run(place, max(10, int(LATENCY_SHARE * count))),
         "memory": lambda: memory.run(place, LONG * count),
         "restart": lambda: restart.run(place, LONG * count),
+        "models": lambda: models.run(place, count),
         "quality": lambda: quality.run(place, int(QUALITY_SHARE * count), files),
     }
     if name != "all":

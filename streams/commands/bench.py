@@ -12,7 +12,7 @@ from streams.commands.output import console, say, write_json
 if TYPE_CHECKING:
     from streams.bench.place import Place
 
-FIGURES = ("throughput", "latency", "memory", "restart", "quality", "all")
+FIGURES = ("throughput", "latency", "memory", "restart", "models", "quality", "all")
 EVENTS = 100_000
 
 Which = Annotated[str, typer.Argument(metavar="FIGURE", help="One of: " + ", ".join(FIGURES) + ".")]
@@ -39,11 +39,14 @@ def bench(given: dict[str, Any], figure: Which = "all", events: Events = EVENTS,
     latency     2,000 events/s on a fixed schedule: ms from when each was due to its recommendation, read by a client
     memory      resident memory of a worker at 200,000 and at 1,000,000 events of a steady world
     restart     s until ready on the log of 1,000,000 events, by snapshot and by folding it all
+    models      K-means after one pass beside ten batch runs, after a jump, in a steady world; similarity updates/s;
+                one recommendation at 50,000 items; without servers
     quality     HR@10 and MRR@20 of the blend on 150,000 real purchases, the first fifth not counted, with repeats and
                 without; with --data on your files too, with the items.csv.gz beside an events.csv.gz as catalogue
 
     Peers: a Faust agent that does nothing, on the same broker; a loop that only decodes; the harness without a worker;
-    each source alone, and item-kNN and ALS of implicit, refitted every twentieth of the stream, where it is installed.
+    each source alone, and item-kNN and ALS of implicit, refitted every twentieth of the stream, where it is installed;
+    scikit-learn's K-means, where it is installed.
     """
     if figure not in FIGURES:
         raise typer.BadParameter(f"{figure!r} is none of {', '.join(FIGURES)}", param_hint="FIGURE")

@@ -12,20 +12,20 @@ __all__ = ["assignment"]
 
 @kernel
 def assignment(cost: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Find the cheapest pairing of the rows of a square matrix with its columns.
+    """Find the cheapest pairing of the rows of a matrix with its columns, of which there are at least as many.
 
-    The Hungarian method with shortest augmenting paths, O(k³): rows enter one by one, each along the cheapest
+    The Hungarian method with shortest augmenting paths, O(n² k): rows enter one by one, each along the cheapest
     alternating path, while the potentials ``u`` and ``v`` keep every reduced cost at zero or above.
 
     Parameters
     ----------
-    cost : float64[k, k]
+    cost : float64[n, k], n <= k
         Finite; ``cost[i, j]`` is the price of giving column ``j`` to row ``i``.
 
     Returns
     -------
-    int64[k]
-        The column of each row; each column once.
+    int64[n]
+        The column of each row; no column twice.
 
     References
     ----------
@@ -38,10 +38,10 @@ def assignment(cost: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> assignment(np.array([[4.0, 1.0, 3.0], [2.0, 0.0, 5.0], [3.0, 2.0, 2.0]])).tolist()
     [1, 0, 2]
     """
-    k = len(cost)
-    u, v = np.zeros(k + 1), np.zeros(k + 1)
+    n, k = cost.shape
+    u, v = np.zeros(n + 1), np.zeros(k + 1)
     row_of = np.zeros(k + 1, np.int64)  # 1-based: place 0 stands for "no column yet"
-    for row in range(1, k + 1):
+    for row in range(1, n + 1):
         row_of[0] = row
         came_from = np.zeros(k + 1, np.int64)
         slack = np.full(k + 1, np.inf)
@@ -68,7 +68,8 @@ def assignment(cost: NDArray[np.float64]) -> NDArray[np.int64]:
         while column != 0:
             row_of[column] = row_of[came_from[column]]
             column = came_from[column]
-    columns = np.empty(k, np.int64)
+    columns = np.empty(n, np.int64)
     for j in range(1, k + 1):
-        columns[row_of[j] - 1] = j - 1
+        if row_of[j] != 0:
+            columns[row_of[j] - 1] = j - 1
     return columns

@@ -317,6 +317,11 @@ class Blend:
         for row in column(delta.hidden, np.float64):
             self.hidden.apply(row, keep)
 
+    def forget(self, segments: NDArray[np.int64]) -> None:
+        """Forget the offsets of these segments."""
+        for array in (self.offsets, self.events, self._seen_by_segment):
+            array[segments] = 0
+
     def watch(self, hits: NDArray[np.int64], judged: int) -> None:
         """Fold the hits of each source and, last, of the blend: int64[S + 1], out of so many lists."""
         self.recent = weight(judged, _WATCHED) * self.recent + hits

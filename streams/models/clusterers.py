@@ -13,7 +13,7 @@ from streams.models.kmeans import Delta, KMeans
 from streams.models.lesson import Lesson
 from streams.models.som import SOM
 
-__all__ = ["Clusterer", "clusterer", "in_use", "learn", "restored", "say"]
+__all__ = ["Clusterer", "clusterer", "learn", "restored", "say"]
 
 Clusterer: TypeAlias = KMeans | DBStream | SOM
 
@@ -48,13 +48,6 @@ def _own(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return default | own | {"relative": True} | ({} if half_life is None else {name: half_life})
 
 
-def in_use(model: Clusterer) -> list[int]:
-    """Give the ids that stand for a segment now."""
-    if isinstance(model, DBStream):
-        return [int(segment) for segment in model.in_use]
-    return list(range(model.k)) if model.initialised else []
-
-
 def say(model: Clusterer, lesson: Lesson, vectors: Float32, visits: Float64, events: Sequence[int]) -> None:
     """Add to a lesson what users' vectors float32[n, d] teach: of ``visits`` that it holds, and ``events`` in all.
 
@@ -85,7 +78,7 @@ def learn(model: Clusterer, lesson: Lesson) -> None:
             model.partial_fit(lesson.sample, lesson.counts)
         return
     if len(lesson.segments):
-        delta = Delta.zeros(model.k, lesson.sums.shape[1])
+        delta = Delta.zeros(model.capacity, lesson.sums.shape[1])
         delta.counts[lesson.segments] = lesson.counts
         delta.sums[lesson.segments] = lesson.sums
         delta.sse[lesson.segments] = lesson.sse

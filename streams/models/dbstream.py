@@ -119,7 +119,12 @@ class DBStream:
         return bool(self._state[naming.ROWS])
 
     @property
-    def in_use(self) -> Array:
+    def capacity(self) -> int:
+        """Tell below which number all ids are."""
+        return self.k
+
+    @property
+    def ids(self) -> Array:
         """Give the ids that were in use at the last look, ascending."""
         looks = self._state[naming.LOOKS]
         return np.flatnonzero(self._used_at == looks) if looks else np.zeros(0, np.int64)

@@ -11,26 +11,32 @@ from streams.models.decay import weight
 __all__ = [
     "CLOSED",
     "DUE",
+    "EXCESS",
     "GENERATION",
-    "HELD",
     "OPEN",
     "POINTS",
+    "SPREAD",
     "SSE",
+    "STATE",
     "STRIKES",
     "SUSPECT",
     "USUAL",
     "WINDOWS",
     "fold",
+    "renewed",
 ]
 
-# The places in the state: weight and inertia of the open window; usual mean inertia, windows it comes from, windows in
-# a row above it; rows ever put into the reservoir, and held when the next solve is due; solves adopted.
-POINTS, SSE, USUAL, WINDOWS, STRIKES, HELD, DUE, GENERATION = range(8)
+# The places in the state: weight and inertia of the open window; usual mean inertia of a window, its variance, and windows
+# they come from; windows in a row above it, and their inertias' sum; points taken when the next solve is due; solves adopted.
+POINTS, SSE, USUAL, SPREAD, WINDOWS, STRIKES, EXCESS, DUE, GENERATION = range(9)
+STATE = 9
 
 # What a fold finds of its window.
 OPEN, CLOSED, SUSPECT = range(3)
 
 _SMOOTHING = 16  # windows that the usual inertia averages over
+_DEVIATIONS = 4  # standard deviations above the usual that are no accident, even where a few far points make most of the inertia
+_FEWEST = 4  # windows that the usual inertia is worth at most after a solve: the centers are better now
 
 
 @kernel
@@ -49,10 +55,13 @@ def fold(
     k, d = centers.shape
     points, square = 0.0, 0.0
     for c in range(k):
-        points += more[c]
-        state[SSE] += sse[c]
+        if centers[c, 0] < np.inf:
+            points += more[c]
+            state[SSE] += sse[c]
     keep = weight(points, half_life) if half_life > 0 else 1.0
     for c in range(k):
+        if not centers[c, 0] < np.inf:
+            continue  # an id that is free now; the batch is older
         counts[c] = keep * counts[c] + more[c]
         length = 0.0
         for j in range(d):
@@ -65,11 +74,39 @@ def fold(
         return OPEN
     inertia = state[SSE] / state[POINTS]
     state[POINTS], state[SSE] = 0.0, 0.0
-    # The second term is rounding: where every point lies on a centre, any rounding error is "1.5 times more".
-    if state[WINDOWS] > 0 and inertia > drift * state[USUAL] + 1e-9 * square:
+    if _unusual(state, inertia, drift, square):
         state[STRIKES] += 1
+        state[EXCESS] += inertia
         return SUSPECT
-    state[STRIKES] = 0.0
-    state[WINDOWS] += 1
-    state[USUAL] += (inertia - state[USUAL]) / min(state[WINDOWS], _SMOOTHING)
+    while state[STRIKES] > 0:  # no drift, then; but such windows are part of what is usual
+        _learn(state, state[EXCESS] / state[STRIKES])
+        state[EXCESS] -= state[EXCESS] / state[STRIKES]
+        state[STRIKES] -= 1
+    _learn(state, inertia)
     return CLOSED
+
+
+@kernel
+def _unusual(state: NDArray[np.float64], inertia: float, drift: float, square: float) -> bool:
+    if state[WINDOWS] == 0:
+        return False
+    # The last term is rounding: where every point lies on a centre, any rounding error is "1.5 times more".
+    most = drift * (1 + 1 / state[WINDOWS]) * state[USUAL] + 1e-9 * square
+    return bool(inertia > max(most, state[USUAL] + _DEVIATIONS * np.sqrt(state[SPREAD])))
+
+
+@kernel
+def _learn(state: NDArray[np.float64], inertia: float) -> None:
+    state[WINDOWS] += 1
+    share = 1 / min(state[WINDOWS], _SMOOTHING)
+    gap = inertia - state[USUAL]
+    state[USUAL] += share * gap
+    state[SPREAD] = (1 - share) * (state[SPREAD] + share * gap * gap)
+
+
+def renewed(state: NDArray[np.float64], *, drifted: bool) -> None:
+    """Go on after a solve: what was usual stays so, with less to back it, unless the world is another."""
+    state[[POINTS, SSE, STRIKES, EXCESS]] = 0.0
+    state[WINDOWS] = 0.0 if drifted else min(state[WINDOWS], _FEWEST)
+    if drifted:
+        state[[USUAL, SPREAD]] = 0.0

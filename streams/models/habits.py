@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, column, kernel
+from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
 from streams.models.decay import exp2, steps_to
 from streams.models.ids import Ids, Packed, pack
 
@@ -126,6 +126,10 @@ class Habits:
         columns = self._columns(places, names)
         _count(segments, times, columns[places], self.half_life, self.landmark, self.hours, self.kinds)
 
+    def forget(self, segments: Int64) -> None:
+        """Forget when and how these segments act."""
+        self.hours[segments], self.kinds[segments] = 0.0, 0.0
+
     def _columns(self, places: Array, names: Packed) -> Int32:
         """Give the column of each place; new types take the free ones in order of their first visit."""
         columns = np.full(max(len(names.ends), UNNAMED) + 1, self.types, np.int32)
@@ -138,10 +142,6 @@ class Habits:
                 known = int(self.names.add(name)[0])
             columns[place] = known if known >= 0 else self.types
         return columns
-
-    def forget(self, segments: Array) -> None:
-        """Forget the habits of segments, int[n], that are no more: their ids will stand for others."""
-        self.hours[segments], self.kinds[segments] = 0.0, 0.0
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from streams.models import lloyd
+from streams.models.choosing import FEWEST, MOST, choose
 from streams.models.compile import column
-from streams.models.drift import CLOSED, DUE, GENERATION, HELD, STRIKES, SUSPECT, USUAL, WINDOWS, fold
-from streams.models.solving import match, solve
+from streams.models.drift import CLOSED, DUE, GENERATION, STATE, STRIKES, SUSPECT, USUAL, WINDOWS, fold, renewed
+from streams.models.mending import mend, worth
+from streams.models.reservoir import Reservoir, sound
+from streams.models.solving import arranged, in_use, match, solve
 
 __all__ = ["Delta", "KMeans", "match", "solve"]
 
 _MENDING = 16  # windows between two looks for a misplaced centre
-_WORTH = 0.98  # a centre is moved only if the inertia falls below this share; less would be restless ids for nothing
+# A solve is made better whenever so many times its points are held: in a log less often, for people see segments change.
+_GROWTH, _GROWTH_IN_LOG = 1.25, 2.0
+_AGAIN = 4  # times that the reservoir is filled anew until the number of centres is looked at again
 
 
 @dataclass(slots=True)
@@ -48,10 +52,18 @@ class KMeans:
 
     Each batch moves a centre c of weight n by its m points of sum S: ``n <- a n + m``, ``c <- c + (S - m c) / n``,
     where ``a = 2^(-points / half_life)``. The first centres come from a reservoir of recent points: the best of 5
-    greedy k-means++ starts settled by Lloyd's steps, again whenever it has doubled until it is full. Three windows in a
-    row whose mean inertia exceeds 1.5 times the usual are drift: the centres are solved anew from the points since the
-    first of them, and matched to the old ones so that ids keep their meaning. Now and then the centre that is missed
-    least moves into the centre of largest inertia, if that pays: so dying centres are mended.
+    greedy k-means++ starts settled by Lloyd's steps and bettered by breaths, again whenever it has grown by a quarter
+    (with ``solve_self=False``: doubled), until it is full. Drift is three windows in a row whose mean inertia exceeds 1.5
+    times the usual, and by more than the usual one varies: the centres are solved anew from the points since the first of
+    them, and matched to the old ones so that ids keep their meaning. Now and then the centre that is missed least moves
+    into the centre of largest inertia, if that pays: so dying centres are mended.
+
+    With ``k="auto"`` the number of centres, 4 to 64, is chosen at each solve, and looked at again from time to time, by
+    the Bayesian information criterion of X-means (``choosing``). Of those tried it was the one that found the number in
+    worlds of known k, from 4 to 40, and the fewest where there are no groups; simplified silhouette and Calinski-Harabasz
+    found too few of unlike sizes, and silhouette the most where there are none. The number changes only for a gain above
+    the price of one centre. Ids stay: centres are paired with those before so that all move least; a new one takes the
+    lowest free id, and the id of one that goes is free. So a dying centre goes at the next look, and none is moved.
 
     ``partial_fit`` does all this alone. Where many followers fold one log, give ``solve_self=False``; then ``delta``
     and ``solve`` are one worker's work, and ``apply``, ``apply_sample`` and ``adopt`` every follower's, to the same
@@ -59,7 +71,7 @@ class KMeans:
 
     Parameters
     ----------
-    k : int
+    k : int or "auto"
         Number of centres.
     half_life : float, optional
         Weight of points after which a point counts half; None: never.
@@ -77,7 +89,8 @@ class KMeans:
     Attributes
     ----------
     cluster_centers_ : float64[k, d]
-        Zeros before the first solve; float64[k, 0] before the first vector.
+        By id; zeros before the first solve; float64[k, 0] before the first vector. With "auto" k is 64 here, and
+        infinity stands where an id is free.
     counts_ : float64[k]
         Decayed weight behind each centre.
     inertia_ : float
@@ -99,7 +112,7 @@ class KMeans:
 
     def __init__(
         self,
-        k: int = 8,
+        k: int | Literal["auto"] = 8,
         *,
         half_life: float | None = None,
         seed: int = 0,
@@ -110,22 +123,27 @@ class KMeans:
         strikes: int = 3,
         solve_self: bool = True,
     ) -> None:
-        if k < 1 or window < 1 or strikes < 1 or (half_life is not None and not half_life > 0):
+        self.k, self.capacity, self.fewest = k, *((MOST, FEWEST) if k == "auto" else (k, k))
+        if self.capacity < 1 or window < 1 or strikes < 1 or (half_life is not None and not half_life > 0):
             raise ValueError(f"all must be positive: {k=}, {window=}, {strikes=}, {half_life=}")
-        self.k, self.half_life, self.seed, self.solve_self = k, half_life, seed, solve_self
-        self.buffer = max(buffer, k)
+        self.half_life, self.seed, self.solve_self = half_life, seed, solve_self
+        self.buffer = max(buffer, self.fewest)
         self.window, self.drift, self.strikes = window, drift, strikes
-        self.cluster_centers_ = np.zeros((k, 0))
-        self.counts_ = np.zeros(k)
-        self.reservoir = np.zeros((max(reservoir, self.buffer), 0), np.float32)
-        self.reservoir_weights = np.zeros(len(self.reservoir), np.float32)
-        self.state = np.zeros(8)
-        self.state[DUE] = k if solve_self else self.buffer
+        self.cluster_centers_ = np.zeros((self.capacity, 0))
+        self.counts_ = np.zeros(self.capacity)
+        self.reservoir = Reservoir(max(reservoir, self.buffer))
+        self.state = np.zeros(STATE)
+        self.state[DUE] = self.fewest if solve_self else self.buffer
 
     @property
     def initialised(self) -> bool:
         """Tell whether there are centres yet."""
         return bool(self.state[GENERATION])
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Give the ids that have a centre, in order."""
+        return in_use(self.cluster_centers_) if self.initialised else np.zeros(0, np.int64)
 
     @property
     def generation(self) -> int:
@@ -142,9 +160,9 @@ class KMeans:
         points, weights = self._rows(X, sample_weight)
         for start in range(0, len(points), self.window):
             part, mass = points[start : start + self.window], weights[start : start + self.window]
-            self._keep(part, mass)
             if self.initialised:
                 self.apply(self._delta(part, mass))
+            self._keep(part, mass)
             if self.solve_self and self.needs_solve():
                 self.adopt(self.solve())
         return self
@@ -161,7 +179,7 @@ class KMeans:
         """Say what the rows teach at the present centres; nothing before the first solve. Changes nothing."""
         points, weights = self._rows(X, sample_weight)
         if not self.initialised:
-            return Delta.zeros(self.k, points.shape[1])
+            return Delta.zeros(self.capacity, points.shape[1])
         return self._delta(points, weights)
 
     def apply(self, delta: Delta) -> None:
@@ -172,9 +190,8 @@ class KMeans:
         limits = self.half_life or 0.0, float(self.window), self.drift
         seen = fold(self.cluster_centers_, self.counts_, self.state, counts, sums, sse, *limits)
         if seen == SUSPECT and self.state[STRIKES] == 1:
-            # Were it drift, all that is held would be of the world before.
-            self.state[HELD] = 0
-        if seen == CLOSED and self.state[WINDOWS] % _MENDING == 0:
+            self.reservoir.clear()  # were it drift, all that is held would be of the world before
+        if seen == CLOSED and self.k != "auto" and self.state[WINDOWS] % _MENDING == 0:
             self._mend()
 
     def apply_sample(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
@@ -183,23 +200,31 @@ class KMeans:
 
     def needs_solve(self) -> bool:
         """Tell whether the reservoir is due for a first or better solve, or the stream has drifted."""
-        held = self._held
+        held = len(self.reservoir)
         drifted = self.state[STRIKES] >= self.strikes and held >= min(self.buffer, self.strikes * self.window) // 2
-        return held >= max(self.state[DUE], self.k) or (bool(drifted) and held >= self.k)
+        return held >= self.fewest and (self.reservoir.taken >= self.state[DUE] or bool(drifted))
 
     def solve(self, X: ArrayLike | None = None, seed: int | None = None) -> NDArray[np.float64]:
-        """Solve X (default: the reservoir) as the function does, in the order of the present ids. Changes nothing."""
-        points, weights = self._sample() if X is None else self._rows(X, None)
-        present = self.cluster_centers_ if self.initialised else None
-        start = self.seed + self.generation if seed is None else seed
-        return solve(points, self.k, start, weights=weights, present=present)
+        """Solve X (default: the reservoir) as the function does, in the order of the present ids. Changes nothing.
 
-    def reservoir_vectors(self) -> NDArray[np.float32]:
-        """Copy the points held, float32[n, d]."""
-        return self.reservoir[: self._held].copy()
+        With ``k="auto"`` there are 64 rows, infinity where an id is free; none if the present centres had better stay.
+        """
+        points, weights = self.reservoir.sample() if X is None else self._rows(X, None)
+        start = self.seed + self.generation if seed is None else seed
+        present = self.cluster_centers_[self.ids] if self.initialised else None
+        if self.k != "auto":
+            return solve(points, self.k, start, weights=weights, present=present)
+        k = choose(points, weights, np.random.default_rng(start), present)
+        same = present is not None and len(present) == k
+        fresh = solve(points, k, start, weights=weights, present=present if same else None)
+        settled = self.state[DUE] > len(self.reservoir.points) and not self.state[STRIKES]
+        if present is not None and same and settled and not worth(points, weights, present, fresh):
+            return np.zeros((0, points.shape[1]))
+        before = self.cluster_centers_ if self.initialised else np.full((self.capacity, points.shape[1]), np.inf)
+        return arranged(before, fresh)
 
     def adopt(self, centers: ArrayLike, generation: int | None = None) -> bool:
-        """Take solved centres, float[k, d], each with the weight of the points held that are nearest to it.
+        """Take solved centres, as ``solve`` gave them, each with the weight of the points held that are nearest to it.
 
         False, and nothing changes, if they are not of a later generation than those at hand.
         """
@@ -207,14 +232,11 @@ class KMeans:
         if number <= self.generation:
             return False
         solved = np.array(centers, np.float64, order="C")
-        if solved.ndim != 2 or len(solved) != self.k or not np.isfinite(solved).all():
-            raise ValueError(f"{self.k} finite centres are needed, not an array of shape {solved.shape}")
-        self._widen(solved.shape[1])
-        self.cluster_centers_ = solved
-        self.counts_ = self._delta(*self._sample()).counts
-        doubled = 2 * max(self._held, self.k)
-        due = doubled if doubled <= len(self.reservoir) else np.inf
-        self.state[:] = [0.0, 0.0, 0.0, 0.0, 0.0, self.state[HELD], due, number]
+        if len(solved):
+            self._take(self._checked(solved))
+            renewed(self.state, drifted=self.state[STRIKES] > 0)
+        self.state[GENERATION] = number
+        self.state[DUE] = self._next_due()
         return True
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -223,30 +245,24 @@ class KMeans:
             "centers": self.cluster_centers_.copy(),
             "counts": self.counts_.copy(),
             "reservoir": self.reservoir_vectors(),
-            "reservoir_weights": self.reservoir_weights[: self._held].copy(),
+            "reservoir_weights": self.reservoir.weights[: len(self.reservoir)].copy(),
+            "taken": np.array([self.reservoir.taken]),
             "state": self.state.copy(),
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], k: int = 8, **parameters: Any) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], k: int | Literal["auto"] = 8, **parameters: Any) -> Self:
         """Make the model that gave these arrays; the parameters are the constructor's."""
         model = cls(k, **parameters)
         model.cluster_centers_ = np.array(arrays["centers"], np.float64)
         model.counts_ = np.array(arrays["counts"], np.float64)
-        held = len(arrays["reservoir"])
-        model.reservoir = np.zeros((len(model.reservoir), model.cluster_centers_.shape[1]), np.float32)
-        model.reservoir[:held] = arrays["reservoir"]
-        model.reservoir_weights[:held] = arrays["reservoir_weights"]
+        model.reservoir.restore(arrays["reservoir"], arrays["reservoir_weights"], int(arrays["taken"][0]))
         model.state = np.array(arrays["state"], np.float64)
         return model
 
-    @property
-    def _held(self) -> int:
-        return min(int(self.state[HELD]), len(self.reservoir))
-
-    def _sample(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        held = self._held
-        return self.reservoir[:held].astype(np.float64), self.reservoir_weights[:held].astype(np.float64)
+    def reservoir_vectors(self) -> NDArray[np.float32]:
+        """Copy the points held, float32[n, d]."""
+        return self.reservoir.points[: len(self.reservoir)].copy()
 
     def _rows(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         points = column(X, np.float64)
@@ -257,46 +273,41 @@ class KMeans:
         weights = np.ones(len(points)) if sample_weight is None else column(sample_weight, np.float64)
         if weights.shape != (len(points),):
             raise ValueError(f"{len(points)} rows with weights of shape {weights.shape}")
-        if not (np.isfinite(points).all() and np.isfinite(weights).all() and (weights >= 0).all()):
+        if not sound(points, weights):
             raise ValueError("points must be finite, weights finite and not negative")
         return points, weights
 
     def _delta(self, points: NDArray[np.float64], weights: NDArray[np.float64]) -> Delta:
-        found = Delta.zeros(self.k, points.shape[1])
+        found = Delta.zeros(self.capacity, points.shape[1])
         labels, distances = np.empty(len(points), np.int32), np.empty(len(points))
         lloyd.assign(points, self.cluster_centers_, labels, distances)
         lloyd.collect(points, weights, labels, distances, found.counts, found.sums, found.sse)
         return found
 
-    def _widen(self, dimensions: int) -> None:
-        if not self.cluster_centers_.shape[1]:
-            self.reservoir = np.zeros((len(self.reservoir), dimensions), np.float32)
-            self.cluster_centers_ = np.zeros((self.k, dimensions))
-
     def _keep(self, points: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
-        self._widen(points.shape[1])
-        rows = np.flatnonzero(weights)[-len(self.reservoir) :]
-        places = (int(self.state[HELD]) + np.arange(len(rows))) % len(self.reservoir)
-        self.reservoir[places] = points[rows]
-        self.reservoir_weights[places] = weights[rows]
-        self.state[HELD] += len(rows)
+        if not self.cluster_centers_.shape[1]:
+            self.cluster_centers_ = np.zeros((self.capacity, points.shape[1]))
+        self.reservoir.put(points, weights)
+
+    def _checked(self, solved: NDArray[np.float64]) -> NDArray[np.float64]:
+        free = np.isposinf(solved).all(axis=1) & (self.k == "auto") if solved.ndim == 2 else np.zeros(0, np.bool_)
+        if solved.ndim != 2 or len(solved) != self.capacity or not np.isfinite(solved[~free]).all() or free.all():
+            raise ValueError(f"{self.k} finite centres are needed, not an array of shape {solved.shape}")
+        return solved
+
+    def _take(self, solved: NDArray[np.float64]) -> None:
+        self.cluster_centers_ = solved
+        points, weights = self.reservoir.sample()
+        held = points if len(points) else np.zeros((0, solved.shape[1]))
+        self.counts_ = self._delta(held, weights).counts
+
+    def _next_due(self) -> float:
+        taken, size = self.reservoir.taken, len(self.reservoir.points)
+        if taken < size:
+            growth = _GROWTH if self.solve_self else _GROWTH_IN_LOG
+            return min(growth * max(taken, self.fewest), size)
+        return taken + _AGAIN * size if self.k == "auto" else np.inf
 
     def _mend(self) -> None:
-        """Move the centre that is missed least into the one of largest inertia, if that pays on the points held."""
-        if self.k < 2 or self._held < self.buffer:
-            return
-        points, weights = self._sample()
-        before, loss = np.zeros(self.k), np.zeros(self.k)
-        lloyd.rivals(points, weights, self.cluster_centers_, before, loss)
-        crowded = int(np.argmax(before))
-        loss[crowded] = np.inf
-        missed_least = int(np.argmin(loss))
-        inside = self.predict(points) == crowded
-        trial = self.cluster_centers_.copy()
-        trial[[crowded, missed_least]], share = lloyd.halve(points[inside], weights[inside])
-        after = np.zeros(self.k)
-        lloyd.rivals(points, weights, trial, after, loss)
-        if math.fsum(after) < _WORTH * math.fsum(before):
-            self.cluster_centers_ = trial
-            self.counts_[missed_least] = (1 - share) * self.counts_[crowded]
-            self.counts_[crowded] *= share
+        if self.capacity >= 2 and len(self.reservoir) >= self.buffer:
+            mend(*self.reservoir.sample(), self.cluster_centers_, self.counts_)

@@ -10,31 +10,52 @@ from numpy.typing import NDArray
 
 from streams.models.compile import kernel
 
-__all__ = ["assign", "collect", "halve", "rivals", "seeds", "settle"]
+__all__ = ["assign", "collect", "halve", "near", "rivals", "seeds", "settle"]
 
 Floats = NDArray[np.float64]
+
+_TILE = 64  # rows looked at together
+
+
+@kernel
+def near(X: Floats, centers: Floats, labels: NDArray[np.int32], first: Floats, second: Floats) -> None:
+    """Write each row's nearest centre (ties: the lower index) and the squared distances to it and to the next one."""
+    n, d = X.shape
+    # One column per row of X: the inner loops run over rows, which vectorises without reordering any sum.
+    tile, total, one, two, who = (
+        np.zeros((d, _TILE)),
+        np.empty(_TILE),
+        np.empty(_TILE),
+        np.empty(_TILE),
+        np.empty(_TILE, np.int64),
+    )
+    for begin in range(0, n, _TILE):
+        size = min(_TILE, n - begin)
+        for r in range(size):
+            for j in range(d):
+                tile[j, r] = X[begin + r, j]
+        one[:], two[:], who[:] = np.inf, np.inf, 0
+        for c in range(len(centers)):
+            total[:] = 0.0
+            for j in range(d):
+                at = centers[c, j]
+                for r in range(_TILE):
+                    apart = tile[j, r] - at
+                    total[r] += apart * apart
+            for r in range(_TILE):
+                distance, best, other = total[r], one[r], two[r]
+                closer = distance < best
+                two[r] = best if closer else min(distance, other)
+                one[r] = distance if closer else best
+                who[r] = c if closer else who[r]
+        for r in range(size):
+            labels[begin + r], first[begin + r], second[begin + r] = who[r], one[r], two[r]
 
 
 @kernel
 def assign(X: Floats, centers: Floats, labels: NDArray[np.int32], distances: Floats) -> None:
     """Write each row's nearest centre (ties: the lower index) and the squared distance to it."""
-    k, d = centers.shape
-    # One column per centre: the inner loop runs over centres, which vectorises without reordering any sum.
-    columns = centers.T.copy()
-    total = np.empty(k)
-    for i in range(len(X)):
-        total[:] = 0.0
-        for j in range(d):
-            x = X[i, j]
-            for c in range(k):
-                apart = x - columns[j, c]
-                total[c] += apart * apart
-        best = 0
-        for c in range(1, k):
-            if total[c] < total[best]:
-                best = c
-        labels[i] = best
-        distances[i] = total[best]
+    near(X, centers, labels, distances, np.empty(len(X)))
 
 
 @kernel
@@ -53,51 +74,47 @@ def collect(
 @kernel
 def rivals(X: Floats, weights: Floats, centers: Floats, sse: Floats, loss: Floats) -> None:
     """Add up per centre its inertia, and by how much the inertia would rise without it."""
-    k, d = centers.shape
-    for i in range(len(X)):
-        nearest, first, second = 0, np.inf, np.inf
-        for c in range(k):
-            distance = 0.0
-            for j in range(d):
-                apart = X[i, j] - centers[c, j]
-                distance += apart * apart
-            if distance < first:
-                nearest, first, second = c, distance, first
-            elif distance < second:
-                second = distance
-        sse[nearest] += weights[i] * first
-        loss[nearest] += weights[i] * (second - first)
+    n = len(X)
+    labels, first, second = np.empty(n, np.int32), np.empty(n), np.empty(n)
+    near(X, centers, labels, first, second)
+    for i in range(n):
+        sse[labels[i]] += weights[i] * first[i]
+        loss[labels[i]] += weights[i] * (second[i] - first[i])
 
 
 @kernel
 def seeds(X: Floats, weights: Floats, k: int, draws: Floats) -> Floats:
     """Choose k rows by greedy k-means++ (Arthur & Vassilvitskii 2007); ``draws`` float64[k, trials] in [0, 1)."""
     n, d = X.shape
+    columns = X.T.copy()
     centers = np.empty((k, d))
     nearest = np.ones(n)
+    after, kept = np.empty(n), np.empty(n)
     for c in range(k):
         mass = 0.0
         for i in range(n):
             mass += weights[i] * nearest[i]
         best, lowest = -1, np.inf
-        kept = nearest
         for t in range(draws.shape[1] if c > 0 else 1):
             target, row = draws[c, t] * mass, 0
             while row < n - 1 and target >= weights[row] * nearest[row]:
                 target -= weights[row] * nearest[row]
                 row += 1
-            after = np.empty(n)
+            after[:] = 0.0
+            for j in range(d):
+                at = X[row, j]
+                for i in range(n):
+                    apart = columns[j, i] - at
+                    after[i] += apart * apart
             total = 0.0
             for i in range(n):
-                distance = 0.0
-                for j in range(d):
-                    apart = X[i, j] - X[row, j]
-                    distance += apart * apart
-                after[i] = distance if c == 0 else min(distance, nearest[i])
+                if c > 0:
+                    after[i] = min(after[i], nearest[i])
                 total += weights[i] * after[i]
             if total < lowest:
-                best, lowest, kept = row, total, after
-        nearest = kept
+                best, lowest = row, total
+                kept[:] = after
+        nearest[:] = kept
         centers[c] = X[best]
     return centers
 

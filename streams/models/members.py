@@ -126,11 +126,11 @@ class Members:
         self._reserve(self._users)
         _follow(users, segments, places, times, self.of_user, self.sizes, self.today, self.days)
 
-    def forget(self, segments: Array) -> None:
-        """Leave nobody in segments, int[n], that are no more: their ids will stand for others."""
+    def forget(self, segments: Int64) -> None:
+        """Take all users out of these segments, and forget how large they were."""
         self.of_user[np.isin(self.of_user, segments)] = -1
         self.sizes[segments] = 0
-        self.days[:, segments] = np.minimum(self.days[:, segments], 0)
+        self.days[:, segments] = UNKNOWN
 
     def growth(self) -> Float64:
         """Give each segment's growth since the day seven days ago began, 0.1 for a tenth more: float64[segments].

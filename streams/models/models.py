@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streams.models.blend import Blend, BlendDelta
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
-from streams.models.clusterers import clusterer, in_use, learn, restored
+from streams.models.clusterers import clusterer, learn, restored
 from streams.models.habits import Habits
 from streams.models.ids import Ids
 from streams.models.kmeans import KMeans
@@ -70,18 +70,19 @@ class Models:
         self.judged = 0
         self.time = 0.0
         self.hits = np.zeros(len(SOURCES) + 1, np.int64)
-        self.solved_at = np.full(self.segments.k, -np.inf)
-        self.solved_centers = np.zeros((self.segments.k, 0))
+        self.solved_at = np.full(self.segments.capacity, -np.inf)
+        self.solved_centers = np.zeros((self.segments.capacity, 0))
 
     def apply(self, lesson: Lesson) -> NDArray[np.int32]:
         """Fold a lesson; return the indexes of the items it visited, each once."""
         users = self.users.add(lesson.user_ids)
         items = self.items.add(lesson.item_ids)
         self._reserve()
-        self.members.apply(users, lesson.user_segments, lesson.users, lesson.times)
+        of_users = self._standing(lesson.user_segments)
+        self.members.apply(users, of_users, lesson.users, lesson.times)
         visitors, visited = users[lesson.users], items[lesson.items]
         if len(visited):
-            segments = lesson.user_segments[lesson.users]
+            segments = of_users[lesson.users]
             self.popularity.apply(visited, lesson.weights, lesson.times, segments)
             self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
             self.visits.apply(visitors, visited, lesson.weights, lesson.times)
@@ -102,19 +103,30 @@ class Models:
         self.catalog.reserve(len(self.items))
         self.visits.reserve(items=len(self.items), users=len(self.users))
 
+    def _standing(self, segments: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Give -1 for a segment that is gone: what names it is older than the centers at hand."""
+        if not self.segments.initialised:
+            return segments
+        return np.where(np.isin(segments, self.segments.ids), segments, -1).astype(np.int16)
+
     def _statistics(self, lesson: Lesson) -> None:
         learn(self.segments, lesson)
         if not self.solver:
             self._begin_and_end()
         if len(lesson.blend_segments):
             self.blend.apply(
-                BlendDelta(lesson.blend_segments, lesson.blend_events, lesson.gradient, lesson.hidden.astype(np.float64))
+                BlendDelta(
+                    self._standing(lesson.blend_segments),
+                    lesson.blend_events,
+                    lesson.gradient,
+                    lesson.hidden.astype(np.float64),
+                )
             )
 
     def _begin_and_end(self) -> None:
         """Note which segments came into use, and forget all of those that went: their ids will stand for others."""
-        used = np.zeros(self.segments.k, np.bool_)
-        used[in_use(self.segments)] = True
+        used = np.zeros(self.segments.capacity, np.bool_)
+        used[self.segments.ids] = True
         known = self.solved_at > -np.inf
         if (used == known).all():
             return
@@ -124,7 +136,7 @@ class Models:
         new, gone = used & ~known, known & ~used
         self.solved_at[new], self.solved_centers[new] = self.time, centers[new]
         self.solved_at[gone] = -np.inf
-        for model in (self.members, self.popularity, self.habits):
+        for model in (self.members, self.popularity, self.habits, self.blend):
             model.forget(np.flatnonzero(gone))
 
     @property
@@ -143,15 +155,21 @@ class Models:
         return items
 
     def adopt(self, centers: NDArray[np.float64], generation: int, at: float) -> bool:
-        """Fold re-solved centers; False where they do not follow the generation at hand."""
+        """Fold re-solved centers; False where they do not follow the generation at hand.
+
+        Users of a segment that goes have none until their next event, and what was learned of it is forgotten with it.
+        """
         if not self.solver or not self.solver.adopt(centers, generation):
             return False
-        self.solved_at[:], self.solved_centers = at, self.segments.cluster_centers_.copy()
+        if len(centers):  # else those at hand stay
+            self._begin_and_end()
+            self.solved_at[self.segments.ids], self.solved_centers = at, self.segments.cluster_centers_.copy()
         return True
 
     def drift(self) -> NDArray[np.float64]:
-        """Give how far each center has moved since it was last solved: float64[segments]."""
-        moved: NDArray[np.float64] = np.sqrt(((self.segments.cluster_centers_ - self.solved_centers) ** 2).sum(axis=1))
+        """Give how far each center has moved since it was last solved: float64[segments], 0 where an id is free."""
+        ids, moved = self.segments.ids, np.zeros(self.segments.capacity)
+        moved[ids] = np.sqrt(((self.segments.cluster_centers_[ids] - self.solved_centers[ids]) ** 2).sum(axis=1))
         return moved
 
     def segment_of(self, vectors: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -117,6 +117,16 @@ class SOM:
         self._state = np.zeros(5)
 
     @property
+    def capacity(self) -> int:
+        """Tell below which number all ids are."""
+        return self.k
+
+    @property
+    def ids(self) -> Array:
+        """Give the ids of the nodes; none before there are any."""
+        return np.arange(self.k if self.initialised else 0)
+
+    @property
     def initialised(self) -> bool:
         """Tell whether the nodes have places yet."""
         return bool(self._state[kohonen.STARTED])

@@ -33,6 +33,7 @@ def board(shared_tree):
     with RedisServer() as redis:
         tree = renamed(shared_tree, "board", redis=redis.url, segments={"k": K})
         with serving(tree), Outside(tree) as outside:
+            outside.redis.hset("board:segment:40", "name", "of the owner before, and gone")
             outside.send("items", [_entry(item) for item in sorted(set(world.items.tolist()))])
             outside.wait(lambda: outside.hash(f"item:i{world.items.max()}"), "the catalogue")
             for step in sorted(steps):
@@ -93,6 +94,7 @@ def test_segments_are_told_on_their_topic_in_the_hashes_and_in_redis(board):
         assert all(list(one) == ["item_id", "lift"] for one in json.loads(segment["top"]))
         assert len(json.loads(segment["centroid"])) == 32
     assert len({outside.hash(f"segment:{k}")["name"] for k in range(K)}) == K
+    assert not outside.hash("segment:40")
     assert float(outside.hash("model")["inertia"]) >= 0
     leaves(outside)
 

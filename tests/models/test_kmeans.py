@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans as Reference
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs
+from sklearn.preprocessing import StandardScaler
 
 from streams.models.assignment import assignment
+from streams.models.breathing import breathe
 from streams.models.kmeans import Delta, KMeans, match
+from streams.models.lloyd import seeds, settle
+from streams.models.reservoir import Reservoir
 
 LADDER = np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
 
@@ -59,6 +63,36 @@ def test_one_pass_is_as_good_as_ten_batch_runs_of_scikit_learn(spread: float, se
     reference = Reference(8, n_init=10, random_state=0).fit(points)
     model = learned(points, seed=seed)
     assert inertia(points, model.cluster_centers_) <= 1.005 * reference.inertia_ / len(points)
+
+
+def skewed(seed: int, k: int = 12, n: int = 20_000, d: int = 16) -> NDArray[np.float64]:
+    """Few groups have most of the points, and groups are of unlike width."""
+    random = np.random.default_rng(seed)
+    shares = 1 / np.arange(1, k + 1) ** 1.8
+    centers, widths = random.uniform(-8, 8, (k, d)), random.uniform(0.5, 2.5, k)
+    of = random.choice(k, n, p=shares / shares.sum())
+    points: NDArray[np.float64] = centers[of] + random.normal(size=(n, d)) * widths[of][:, None]
+    return points
+
+
+@pytest.mark.parametrize(
+    ("points", "k"),
+    [
+        (load_digits().data, 10),
+        (StandardScaler().fit_transform(load_digits().data), 10),
+        (StandardScaler().fit_transform(load_wine().data), 3),
+        (StandardScaler().fit_transform(load_breast_cancer().data), 2),
+        (skewed(4), 12),
+        (skewed(3, 10, 10_000, 2), 10),
+    ],
+    ids=["digits", "digits standardized", "wine", "cancer", "skewed", "skewed in a plane"],
+)
+def test_one_pass_in_any_order_comes_near_ten_batch_runs(points: NDArray[np.float64], k: int) -> None:
+    reference = Reference(k, n_init=10, random_state=0).fit(points).inertia_ / len(points)
+    orders = [np.random.default_rng(seed).permutation(len(points)) for seed in range(3)]
+    ratios = [inertia(points, learned(points[order], k=k).cluster_centers_) / reference for order in orders]
+    assert max(ratios) <= 1.02
+    assert np.mean(ratios) <= 1.01
 
 
 def test_the_running_inertia_is_that_of_the_points() -> None:
@@ -132,6 +166,19 @@ def test_the_assignment_costs_no_more_than_scipys(k: int, seed: int, whole: bool
     assert cost[np.arange(k), columns].sum() == pytest.approx(cost[rows, best].sum())
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**20))
+def test_where_there_are_fewer_centres_on_one_side_the_others_stay_alone(old: int, new: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    before, after = random.normal(size=(old, 2)), random.normal(size=(new, 2))
+    found = match(before, after)
+    assert sorted(found[found >= 0].tolist()) == sorted(set(found.tolist()) - {-1})
+    assert (found >= 0).sum() == min(old, new)
+    cost = ((before[:, None] - after) ** 2).sum(axis=2)
+    pairs = found >= 0
+    assert cost[pairs, found[pairs]].sum() == pytest.approx(cost[linear_sum_assignment(cost)].sum())
+
+
 def test_match_finds_a_shuffle() -> None:
     centers = np.random.default_rng(0).normal(size=(9, 4))
     order = np.random.default_rng(1).permutation(9)
@@ -165,6 +212,18 @@ def test_no_false_alarm_in_a_steady_million() -> None:
     solves = model.generation
     for _ in range(61):
         model.partial_fit(centers[random.integers(0, 8, 16_384)] + random.normal(size=(16_384, 2)))
+    assert model.generation == solves
+
+
+@pytest.mark.parametrize("freedom", [2.1, 3.0])
+def test_no_false_alarm_where_a_few_far_points_make_most_of_the_inertia(freedom: float) -> None:
+    random = np.random.default_rng(6)
+    centers = random.uniform(-10, 10, (8, 4))
+    model = KMeans(k=8)
+    for start in range(31):
+        model.partial_fit(centers[random.integers(0, 8, 16_384)] + random.standard_t(freedom, (16_384, 4)))
+        if start == 0:
+            solves = model.generation
     assert model.generation == solves
 
 
@@ -251,3 +310,32 @@ def test_bad_parameters_and_centres_are_refused() -> None:
         KMeans(k=0)
     with pytest.raises(ValueError, match="2 finite centres"):
         KMeans(k=2).adopt([[1.0, 2.0]])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 6), st.integers(0, 2**20))
+def test_a_breath_never_makes_it_worse(k: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    points, mass = random.normal(size=(80, 2)), random.integers(1, 4, 80).astype(np.float64)
+    start = seeds(points, mass, k, random.random((k, 2)))
+    settled = start.copy()
+    lowest = settle(points, mass, settled, 100)
+    centers, found = breathe(points, mass, start, random, 2)
+    assert centers.shape == start.shape
+    assert found <= lowest
+    nearest = ((points[:, None] - centers) ** 2).sum(axis=2).min(axis=1)
+    assert found == pytest.approx((mass * nearest).sum())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 7), st.lists(st.integers(0, 9), max_size=6), st.integers(0, 2**20))
+def test_the_reservoir_holds_the_latest_points_with_weight(size: int, batches: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    reservoir, all_of_them = Reservoir(size), []
+    for rows in batches:
+        points, weights = random.normal(size=(rows, 2)), random.integers(0, 3, rows).astype(np.float64)
+        reservoir.put(points, weights)
+        all_of_them += [(*point, weight) for point, weight in zip(points.astype(np.float32), weights, strict=True) if weight]
+    points, weights = reservoir.sample()
+    held = [(*point, weight) for point, weight in zip(points, weights, strict=True)]
+    assert sorted(held) == sorted(all_of_them[-size:])
