@@ -12,12 +12,16 @@ from streams.decode import Batch
 from streams.facets import Facets
 from streams.memory import Loop
 from streams.models.clusterers import clusterer
+from streams.models.ids import Ids, pack
+from streams.models.kmeans import KMeans
+from streams.models.lloyd import halve
 from streams.settings import Settings
 from streams.similar import Similar
 
 __all__ = ["warm"]
 
 _FEW = 8  # the smallest buffer
+_LONG = 64  # windows after which everything that recurs has come once
 
 
 async def warm(settings: Settings) -> None:
@@ -32,10 +36,18 @@ async def warm(settings: Settings) -> None:
 
 
 def _group(settings: Settings) -> None:
-    """Teach a clusterer of the method at once what in the loop begins only with a full buffer."""
-    spare = clusterer(**(settings.parameters()["segments"] | {"buffer": _FEW}))
+    """Teach a clusterer of the method at once what in the loop begins only with a full buffer, or later."""
+    knobs = settings.parameters()["segments"] | {"buffer": _FEW}
+    spare = clusterer(**knobs)
     spare.partial_fit(np.arange(4.0 * _FEW).reshape(-1, 2))
     spare.predict(spare.cluster_centers_)
+    if isinstance(spare, KMeans):
+        # By itself it solves, watches for drift and mends, which in a worker is the keeper's and the log's to ask for.
+        alone = KMeans(k=spare.k, buffer=_FEW, window=_FEW)
+        alone.partial_fit(np.random.default_rng(0).random((_LONG * _FEW, 2)))
+        halve(np.arange(8.0).reshape(-1, 2), np.ones(4))
+    crowd = Ids()
+    crowd.add(pack([b"%d" % number for number in range(len(crowd.ends) + 1)]))
 
 
 def _message(offset: int) -> SimpleNamespace:
