@@ -84,21 +84,22 @@ async def keep_only(redis: Client, keys: Keys, ids: Iterable[int]) -> None:
 
 
 def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:
-    """Decode a segment hash; None: there is no such segment."""
-    if not stored:
+    """Decode a segment hash; None: there is no such segment, or somebody else wrote what is there and it is to be replaced."""
+    try:
+        return Segment(
+            id=segment,
+            name=stored[b"name"].decode(),
+            size=int(stored[b"size"]),
+            # A hash may be older than these two fields.
+            share=float(stored.get(b"share", 0.0)),
+            growth=float(stored[b"growth"]) if stored.get(b"growth") else None,
+            top=_top.decode(stored[b"top"]),
+            centroid=_centroid.decode(stored[b"centroid"]),
+            since=float(stored[b"since"]),
+            drift=float(stored[b"drift"]),
+        )
+    except (KeyError, ValueError, msgspec.DecodeError):
         return None
-    return Segment(
-        id=segment,
-        name=stored[b"name"].decode(),
-        size=int(stored[b"size"]),
-        # A hash may be older than these two fields.
-        share=float(stored.get(b"share", 0.0)),
-        growth=float(stored[b"growth"]) if stored.get(b"growth") else None,
-        top=_top.decode(stored[b"top"]),
-        centroid=_centroid.decode(stored[b"centroid"]),
-        since=float(stored[b"since"]),
-        drift=float(stored[b"drift"]),
-    )
 
 
 async def read(redis: Client, keys: Keys) -> list[Segment]:

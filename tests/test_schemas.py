@@ -373,8 +373,8 @@ class TestTheDocument:
 
     def test_shows_messages_out_that_readers_decode(self):
         (recommendation,) = [example for example in self.examples if "items" in example]
-        (change,) = [example for example in self.examples if "previous" in example]
-        for sent_out, kind in ((recommendation, Recommendation), (change, SegmentChange)):
+        entered, left = [example for example in self.examples if "previous" in example]
+        for sent_out, kind in ((recommendation, Recommendation), (entered, SegmentChange), (left, SegmentChange)):
             value = json.dumps(sent_out).encode()
             assert json.loads(msgspec.json.encode(msgspec.json.decode(value, type=kind))) == sent_out
 

@@ -152,7 +152,8 @@ def test_a_log_that_begins_after_the_snapshot(served, outside, admin, mend):
 
 
 def test_a_damaged_record(served, outside, mend):
-    outside.send("learned", [(None, b"UL\x01\x01 not a record of ours, though it begins like one")], partition=0)
+    begin = encode(Record(Kind.LESSON, 1, 0, 0, 1, b""))[:3]
+    outside.send("learned", [(None, begin + b"\x01 not a record of ours, though it begins like one")], partition=0)
     line = refusal(served)
     assert "is damaged at offset" in line
     assert "upwell reset --models" in line

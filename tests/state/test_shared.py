@@ -92,6 +92,15 @@ async def test_segments_come_back_by_id_and_go_when_there_are_fewer(redis: Redis
     assert [segment.id for segment in await segments.read(redis, keys)] == [0]
 
 
+@pytest.mark.parametrize("field", [{"name": "half of one"}, {"size": "many"}, {"top": "[1"}])
+async def test_what_somebody_else_wrote_in_place_of_a_segment_is_none(redis: Redis, keys: Keys, field: dict[str, str]) -> None:
+    row: dict[str, Any] = {"size": 3, "share": 0.5, "growth": None, "top": [], "centroid": [], "since": 5.0, "drift": 0.0}
+    if "name" not in field:
+        await segments.write(redis, keys, 4, name="whole", **row)
+    await redis.hset(keys.segment(4), mapping=field)
+    assert await segments.read(redis, keys) == []
+
+
 @pytest.mark.parametrize("wrong", [-1, SEGMENTS])
 async def test_a_segment_nobody_would_read_is_refused(redis: Redis, keys: Keys, wrong: int) -> None:
     with pytest.raises(ValueError, match="0 to 63"):
