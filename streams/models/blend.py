@@ -157,6 +157,30 @@ def _sum(
     return found
 
 
+@kernel
+def _weigh(
+    segments: NDArray[np.int16],
+    weights: NDArray[np.float64],
+    guard: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    events: NDArray[np.int64],
+    shrink: float,
+    floor: NDArray[np.float64],
+    found: NDArray[np.float32],
+) -> None:
+    """Add up each user's linear weights: the global ones, what the guard adds to a source's two, and the segment's offsets."""
+    sources = guard.shape[0]
+    for n in range(segments.shape[0]):
+        segment, share = np.int64(segments[n]), 0.0
+        if 0 <= segment < offsets.shape[0]:
+            share = events[segment] / (events[segment] + shrink)
+        for f in range(weights.shape[0]):
+            weight = weights[f] + (guard[f % sources] if f < 2 * sources else 0.0)
+            if share > 0.0:
+                weight += share * offsets[segment, f]
+            found[n, f] = max(weight, floor[f])
+
+
 class Blend:
     """Weights of the sources' features, learned online by a listwise loss.
 
@@ -244,7 +268,9 @@ class Blend:
 
     def weights_for(self, segments: ArrayLike) -> NDArray[np.float32]:
         """Give the linear weights for users of these segments (-1: none), float32[n, F], none below the floor."""
-        return self._weights(column(segments, np.int16)).astype(np.float32)
+        found = np.empty((len(of := column(segments, np.int16)), FEATURES), np.float32)
+        _weigh(of, self.weights, self.guard, self.offsets, self.events, self.shrink, self.floor, found)
+        return found
 
     def net(self, segments: ArrayLike) -> Net:
         """Give all that scores candidates for users of these segments."""
@@ -375,14 +401,3 @@ class Blend:
         model._seen_by_segment = np.array(arrays["seen_by_segment"], np.float64)
         model.hidden.restore({name[7:]: array for name, array in arrays.items() if name.startswith("hidden.")})
         return model
-
-    def _weights(self, segments: NDArray[np.int16]) -> NDArray[np.float64]:
-        own = (segments >= 0) & (segments < len(self.offsets))
-        rows = segments[own]
-        guarded = np.concatenate([self.guard, self.guard, np.zeros(len(TRAITS))])
-        weights = np.tile(self.weights + guarded, (len(segments), 1))
-        if len(rows):
-            share = self.events[rows] / (self.events[rows] + self.shrink)
-            weights[own] += share[:, None] * self.offsets[rows]
-        floored: NDArray[np.float64] = np.maximum(weights, self.floor)
-        return floored

@@ -22,14 +22,18 @@ def _keep(
     starts: Int64,
     items: Int32,
     features: Float32,
+    contexts: Float32,
     shown: UInt8,
     kept_items: Int32,
     kept_features: UInt8,
+    kept_contexts: Float32,
     kept_shown: UInt8,
 ) -> None:
-    """Copy each user's first candidates."""
+    """Copy each user's first candidates and context."""
     for n in range(slots.size):
         slot, start, end = slots[n], starts[n], starts[n + 1]
+        for number in range(contexts.shape[1]):
+            kept_contexts[slot, number] = contexts[n, number]
         for place in range(kept_items.shape[1]):
             kept = start + place < end
             kept_items[slot, place] = items[start + place] if kept else -1
@@ -137,8 +141,7 @@ class Kept(Slots):
         places = np.full(len(items), 0, np.uint8) if shown is None else column(shown, np.uint8)
         if not len(starts) - 1 == len(slots) == len(contexts) or not starts[-1] <= len(items) == len(features) == len(places):
             raise ValueError(f"{len(starts)} starts up to {starts[-1:]} for {len(slots)} users, {len(items)} candidates")
-        _keep(slots, starts, items, features, places, self.items, self.features, self.shown)
-        self.contexts[slots] = contexts
+        _keep(slots, starts, items, features, contexts, places, self.items, self.features, self.contexts, self.shown)
 
     def read(self, slots: ArrayLike) -> Float32:
         """Give the features of the candidates kept for the users of n slots: float32[n, keep, F]."""

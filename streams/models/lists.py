@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from streams.models.candidates import eligible
 from streams.models.compile import lean
 from streams.models.pool import place
+from streams.models.popularity import lift_of, share_of
 from streams.models.sources import NEW, POPULAR, SEGMENT, TRENDING
 from streams.models.top import key, offer
 
@@ -41,24 +42,61 @@ def lists(popularity: Popularity, segments: NDArray[np.int16], new_half_life: fl
     `popular` and `trending` score by decayed count, `segment` by lift, and `new` by 1 / (1 + age / half-life), where an
     item's age in seconds counts from the newest item's first visit.
     """
-    top = len(popularity.top_long)
-    newest = popularity.newest(top)
-    ages = popularity.first_seen[newest].max(initial=-np.inf) - popularity.first_seen[newest]
-    rows = [_counted(popularity.top_long, popularity.long), _counted(popularity.top_short, popularity.short)]
-    rows.append((newest, 1.0 / (1.0 + ages / new_half_life)))
-    present = np.unique(segments[(segments >= 0) & (segments < len(popularity.top_segment))])
-    rows += [popularity.lifts(int(segment)) for segment in present]
-    items, scores = np.full((len(rows), top), -1, np.int32), np.zeros((len(rows), top), np.float32)
-    for row, (listed, scored) in enumerate(rows):
-        items[row, : len(listed)], scores[row, : len(listed)] = listed, scored
-    row_of = {int(segment): len(COMMON) + row for row, segment in enumerate(present)}
-    sources = np.array(COMMON + (SEGMENT,) * len(present), np.int64)
-    return Lists(items, scores, sources, np.array([row_of.get(int(segment), -1) for segment in segments], np.int64))
+    top, known = len(popularity.top_long), len(popularity.top_segment)
+    most, newest = len(COMMON) + min(len(segments), known), popularity.newest(len(popularity.top_long))
+    items, scores = np.full((most, top), -1, np.int32), np.zeros((most, top), np.float32)
+    row_of, segment = np.full(known, -1, np.int64), np.empty(len(segments), np.int64)
+    counts = popularity.long, popularity.short, popularity.by_segment, popularity.totals, popularity.first_seen
+    tops = popularity.top_long, popularity.top_short, popularity.top_segment, newest
+    rows = _read(segments, *counts, *tops, new_half_life, row_of, items, scores, segment)
+    sources = np.full(rows, SEGMENT, np.int64)
+    sources[: len(COMMON)] = COMMON
+    return Lists(items[:rows], scores[:rows], sources, segment)
 
 
-def _counted(top: NDArray[np.int32], counts: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    listed = top[top >= 0]
-    return listed, counts[listed]
+@lean
+def _read(
+    segments: Any,
+    long: Any,
+    short: Any,
+    by_segment: Any,
+    totals: Any,
+    first_seen: Any,
+    top_long: Any,
+    top_short: Any,
+    top_segment: Any,
+    newest: Any,
+    new_half_life: float,
+    row_of: Any,
+    items: Any,
+    scores: Any,
+    found: Any,
+) -> int:
+    """Copy the lists with their scores, each segment's once; the rows filled."""
+    for n in range(items.shape[1]):
+        if top_long[n] >= 0:
+            items[0, n], scores[0, n] = top_long[n], long[top_long[n]]
+        if top_short[n] >= 0:
+            items[1, n], scores[1, n] = top_short[n], short[top_short[n]]
+    for n in range(newest.shape[0]):
+        age = first_seen[newest[0]] - first_seen[newest[n]]
+        items[2, n], scores[2, n] = newest[n], 1.0 / (1.0 + age / new_half_life)
+    rows = len(COMMON)
+    for user in range(segments.shape[0]):
+        segment = np.int64(segments[user])
+        if not 0 <= segment < row_of.shape[0]:
+            found[user] = -1
+            continue
+        if row_of[segment] < 0:
+            row_of[segment] = rows
+            share = share_of(totals, segment)
+            for n in range(items.shape[1]):
+                item = np.int64(top_segment[segment, n])
+                if item >= 0:
+                    items[rows, n], scores[rows, n] = item, lift_of(by_segment[segment, item], long[item] * share)
+            rows += 1
+        found[user] = row_of[segment]
+    return rows
 
 
 @lean

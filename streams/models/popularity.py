@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, column, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, column, inlined, kernel
 from streams.models.decay import exp2, steps_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Popularity"]
+__all__ = ["Popularity", "lift_of", "share_of"]
 
 FEWEST_ITEMS = 256
 DAY = 86400.0
@@ -78,9 +78,10 @@ def _count(
     top_short: Int32,
     top_long: Int32,
     top_segment: Int32,
+    newest: Int32,
 ) -> bool:
-    """Count every visit, in order; tell whether any item was seen for the first time or earlier than known."""
-    newer = False
+    """Count every visit, in order; tell whether the newest must be looked for anew: one of them was seen earlier than known."""
+    stale = False
     gains = np.empty((2, items.size))
     begin = 0
     while begin < items.size:
@@ -110,26 +111,58 @@ def _count(
                 by_segment[segment, item] += np.float32(gain)
                 totals[segment] += gain
                 _rise(top_segment[segment], by_segment[segment], item)
-            if times[n] < first_seen[item]:
+            seen = first_seen[item]
+            if times[n] < seen:
                 first_seen[item] = times[n]
-                newer = True
+                if seen == np.inf:
+                    _arrive(first_seen, newest, item)
+                else:
+                    stale = stale or (newest == item).any()
         begin = until
-    return newer
+    return stale
+
+
+@kernel
+def _arrive(first_seen: Float64, newest: Int32, item: int) -> None:
+    """Give an item its place among those seen first most lately; on a tie the higher index goes first."""
+    seen, place = first_seen[item], newest.size
+    while place > 0:
+        above = newest[place - 1]
+        if above >= 0 and (first_seen[above] > seen or (first_seen[above] == seen and above > item)):
+            break
+        if place < newest.size:
+            newest[place] = above
+        place -= 1
+    if place < newest.size:
+        newest[place] = item
 
 
 @kernel
 def _newest(first_seen: Float64, newest: Int32) -> None:
-    """Fill the list with the items seen first most lately; on a tie the higher index goes first."""
+    """Fill the list anew."""
+    newest[:] = -1
     # From the last item back: indexes follow first appearance, so nearly all are turned away at once.
     for item in range(first_seen.size - 1, -1, -1):
-        seen = first_seen[item]
-        place = newest.size
-        while place > 0 and seen < np.inf and (newest[place - 1] < 0 or first_seen[newest[place - 1]] < seen):
-            if place < newest.size:
-                newest[place] = newest[place - 1]
-            place -= 1
-        if place < newest.size:
-            newest[place] = item
+        if first_seen[item] < np.inf:
+            _arrive(first_seen, newest, item)
+
+
+@inlined
+def share_of(totals: Any, segment: int) -> Any:
+    """Give a segment's share of all visits."""
+    return totals[segment] / max(totals[-1], LEAST)
+
+
+@inlined
+def lift_of(observed: Any, expected: float) -> Any:
+    """Give by how much an item is visited more than expected; the count observed is a float32."""
+    return np.float32(observed + np.float32(PRIOR)) / (expected + PRIOR)
+
+
+@kernel
+def _lifts(items: Int32, counts: Float32, long: Float64, share: float, lifts: Float64) -> None:
+    for n in range(items.size):
+        lifts[n] = lift_of(counts[items[n]], long[items[n]] * share)
 
 
 class Popularity:
@@ -177,7 +210,7 @@ class Popularity:
         self._half_lives = np.array([short, long])
         self._landmarks = np.full(2, -np.inf)
         self._items = 0
-        self._newest: Int32 | None = None
+        self._newest: Int32 = np.full(top, -1, np.int32)
         self.short: Float64 = np.full(0, 0.0)
         self.long: Float64 = np.full(0, 0.0)
         self.by_segment: Float32 = np.full((segments, 0), 0, np.float32)
@@ -238,8 +271,8 @@ class Popularity:
             raise ValueError(f"a visit needs a known item and a segment below {len(self.by_segment)} or -1")
         self._items = max(self._items, int(items.max()) + 1)
         self.reserve(self._items)
-        if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state()):
-            self._newest = None
+        if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state(), self._newest):
+            _newest(self.first_seen[: self._items], self._newest)
 
     def forget(self, segments: Array) -> None:
         """Forget what was visited by segments, int[n], that are no more: their ids will stand for others."""
@@ -257,10 +290,11 @@ class Popularity:
 
     def newest(self, n: int) -> Int32:
         """Give at most n items whose first visit is the latest; on a tie the higher index goes first."""
-        if self._newest is None or len(self._newest) < n:
-            self._newest = np.full(n, -1, np.int32)
-            _newest(self.first_seen[: self._items], self._newest)
-        return self._newest[:n][self._newest[:n] >= 0].copy()
+        newest = self._newest
+        if n > len(newest):
+            newest = np.full(n, -1, np.int32)
+            _newest(self.first_seen[: self._items], newest)
+        return newest[:n][newest[:n] >= 0]
 
     def lift(self, segment: int, n: int) -> Int32:
         """Give at most n of a segment's best items, those first that it visits more than others do (:meth:`lifts`)."""
@@ -275,8 +309,9 @@ class Popularity:
         shrinkage of DuMouchel 1999).
         """
         items = self.top_segment[segment][self.top_segment[segment] >= 0]
-        expected = self.long[items] * (self.totals[segment] / max(self.totals[-1], LEAST))
-        return items, (self.by_segment[segment, items] + PRIOR) / (expected + PRIOR)
+        lifts = np.empty(len(items))
+        _lifts(items, self.by_segment[segment], self.long, share_of(self.totals, segment), lifts)
+        return items, lifts
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state, without spare room."""
@@ -310,6 +345,7 @@ class Popularity:
             if room.shape != arrays[name].shape:
                 raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {room.shape}")
             room[...] = arrays[name]
+        _newest(popularity.first_seen[: popularity._items], popularity._newest)
         return popularity
 
     def _state(self) -> tuple[Array, ...]:

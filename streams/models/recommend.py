@@ -142,6 +142,7 @@ class Recommender:
         if unknown or not sources:
             raise ValueError(f"sources {', '.join(unknown) or 'that are none'}: name some of {', '.join(SOURCES)}")
         self._heard = np.array([name in sources for name in SOURCES], np.uint8)
+        self._options = self._options_for(1)
         self._scratch: Scratch | None = None
         self._shape: tuple[int, ...] = ()
         self._whole = np.zeros((1, 0), np.int64)
@@ -189,20 +190,20 @@ class Recommender:
         n, walked, stock = len(query), rings(models.visits), shelves(models.catalog)
         chance = column(np.zeros(n) if seeds is None else seeds, np.uint64)
         tastes = vectors, models.catalog.aversion(query)
-        question = self._question(query, tastes, net, int(np.count_nonzero(walked.user_count)), chance)
+        question = self._question(query, tastes, net, models.visits.population, chance)
         listed = lists(models.popularity, column(segments, np.int16), self._new_half_life)
         if not len(listed.segment) == len(question.vectors) == len(net.linear) == len(chance) == n:
             others = f"{len(question.vectors)} vectors, {len(net.linear)} weights, {len(chance)} seeds"
             raise ValueError(f"{n} users, {len(listed.segment)} segments, {others}")
         items = max(len(walked.item_count), len(stock.available), len(stock.content), len(models.popularity.long))
         # Rounded up, so that a longer history seldom makes new scratch.
-        self._history = max(self._history, 1 << int(np.diff(question.starts).max(initial=0)).bit_length())
+        self._history = max(self._history, 1 << int((question.starts[1:] - question.starts[:-1]).max(initial=0)).bit_length())
         widths = stock.item_tokens.shape[1], listed.items.shape[1]
         scratch = self._grow((items, self._history, *walked.item_users.shape[1:], *walked.user_items.shape, *widths))
         if asked is not NEUTRAL:  # who is far down may yet be shown: all are put in order
             scratch = scratch._replace(candidates=scratch.candidates._replace(order=self._whole))
         answer = self._answer(n)
-        answer_all(question, listed, walked, stock, self._options(walked.user_items.shape[1]), asked, scratch, answer)
+        answer_all(question, listed, walked, stock, self._options, asked, scratch, answer)
         kept = answer.starts[-1]
         return Ranked(*answer[:-3], answer.candidates[:kept], answer.features[:kept], answer.shown[:kept])
 
@@ -215,7 +216,7 @@ class Recommender:
         blocked = column(query.blocked, np.uint8)
         return Question(users, now, starts, *history, blocked, vectors, aversions, own, population, seeds)
 
-    def _options(self, length: int) -> Options:
+    def _options_for(self, length: int) -> Options:
         path = Decays(halving(self._query_items, self._recent_half), halving(length, self._apart_half), self._path_half_life)
         counts = self._measure, self._judged, self._keep
         return Options(
@@ -236,6 +237,7 @@ class Recommender:
             recent = new_recent(self._query_items)
             alike = np.zeros(self._content_items * tokens, np.int32), np.zeros(self._budget, np.int32)
             self._scratch = Scratch(pool, recent, crowd, candidates, room, evidence, np.zeros(HIDDEN, np.float32), *alike)
+            self._options = self._options_for(length)
             self._shape = shape
         return self._scratch
 

@@ -64,9 +64,10 @@ class Slots:
         """
         slots = column(slots, np.int32)
         if len(slots):
-            least, most = int(slots.min()), int(slots.max())
-            if least < 0 or most >= self.slots:
-                raise IndexError(f"slots {least} to {most} are not all within 0 to {self.slots - 1}")
+            # Read without a sign, a slot below 0 is beyond all others: one look instead of two.
+            most = int(slots.view(np.uint32).max())
+            if most >= self.slots:
+                raise IndexError(f"slots {slots.min()} to {slots.max()} are not all within 0 to {self.slots - 1}")
             self.reserve(most + 1)
         return slots
 

@@ -35,12 +35,13 @@ def _visit(
     user_weights: Float32,
     user_times: Float64,
     user_count: Int64,
-) -> None:
-    """Write every visit, in order, into its item's and its user's ring."""
-    visitors, length = item_users.shape[1], user_items.shape[1]
+) -> int:
+    """Write every visit, in order, into its item's and its user's ring; count the users who had none before."""
+    visitors, length, first = item_users.shape[1], user_items.shape[1], 0
     for n in range(users.size):
         user, item = users[n], items[n]
         position = user_count[user]
+        first += position == 0
         user_count[user] = position + 1
         cell = position % length
         user_items[user, cell] = item
@@ -50,6 +51,7 @@ def _visit(
         item_count[item] += 1
         item_users[item, cell] = user
         item_positions[item, cell] = position
+    return first
 
 
 class Visits:
@@ -82,6 +84,8 @@ class Visits:
         Their times in seconds.
     user_count : int64[U]
         Visits of the user ever, so the user's next position.
+    population : int
+        Users who visited anything.
 
     Examples
     --------
@@ -94,7 +98,7 @@ class Visits:
     def __init__(self, *, visitors: int = 256, length: int = 64) -> None:
         self.visitors = visitors
         self.length = length
-        self._users = self._items = 0
+        self._users = self._items = self.population = 0
         self.item_users: Int32 = np.full((0, visitors), -1, np.int32)
         self.item_positions: Int32 = np.full((0, visitors), -1, np.int32)
         self.item_count: Int64 = np.full(0, 0, np.int64)
@@ -143,7 +147,7 @@ class Visits:
             raise ValueError("a visit needs a known user and a known item, not -1")
         self._users, self._items = max(self._users, int(users.max()) + 1), max(self._items, int(items.max()) + 1)
         self.reserve(self._users, self._items)
-        _visit(users, items, weights, times, *self._rings())
+        self.population += _visit(users, items, weights, times, *self._rings())
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state: the rings' lengths, counts per row, and the cells in use of all rows, one after another."""
@@ -170,6 +174,7 @@ class Visits:
         visits.reserve(visits._users, visits._items)
         visits.item_count[: visits._items] = arrays["item_count"]
         visits.user_count[: visits._users] = arrays["user_count"]
+        visits.population = int(np.count_nonzero(arrays["user_count"]))
         for name, rows, used in visits._cells(arrays["item_count"], arrays["user_count"]):
             rows[used] = arrays[name]
         return visits

@@ -113,7 +113,14 @@ def test_trending_gives_the_best_with_their_counts_at_that_time() -> None:
 def test_newest_are_those_first_seen_last(world: World, n: int) -> None:
     popularity = taught(world)
     first = {item: world.times[world.items == item].min() for item in {*world.items.tolist()}}
-    assert popularity.newest(n).tolist() == sorted(first, key=lambda item: (first[item], item), reverse=True)[:n]
+    last = sorted(first, key=lambda item: (first[item], item), reverse=True)
+    assert popularity.newest(n).tolist() == last[:n]
+    short = Popularity(top=n)
+    for visit in range(len(world.times)):
+        short.apply(*(column[visit : visit + 1] for column in (world.items, world.weights, world.times, world.segments)))
+    assert short.newest(n).tolist() == last[:n]
+    assert short.newest(n + 1).tolist() == last[: n + 1]
+    assert Popularity.from_arrays(short.arrays(), top=n).newest(n).tolist() == last[:n]
 
 
 def test_newest_is_up_to_date_after_every_batch() -> None:
