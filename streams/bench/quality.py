@@ -32,14 +32,14 @@ BARS = {
 }
 
 
-def run(place: Place, count: int, files: Sequence[str] = ()) -> tuple[list[Figure], dict[str, Any]]:
-    """Evaluate the sample's first `count` purchases, then the first `count` events of each file, with and without repeats."""
+def run(place: Place, count: int, files: Sequence[str] = (), *, limit: int | None = None) -> tuple[list[Figure], dict[str, Any]]:
+    """Evaluate the sample's first `count` purchases, then the first `limit` events of each file, with and without repeats."""
     told: list[Figure] = []
     results: dict[str, Any] = {}
     if not item_knn.installed():
         place.say("quality: implicit is not installed, so its models are left out (pip install implicit)")
     sets = [("Complete Journey", _purchases(count), _products())]
-    sets += [(_name(file), events_of(file, limit=count)[0], _catalogue(Path(file))) for file in files]
+    sets += [(_name(file), events_of(file, limit=limit)[0], _catalogue(Path(file))) for file in files]
     for name, events, items in sets:
         for exclude, said in PROTOCOLS.items():
             result = _evaluated(place, exclude, events, items, f"{name}{said}")

@@ -17,20 +17,23 @@ if TYPE_CHECKING:
 
 NAMES = ("throughput", "latency", "memory", "restart", "models", "quality")
 NEEDS_SERVERS = ("throughput", "latency", "memory", "restart")
+EVENTS = 100_000
 LATENCY_SHARE, LONG, QUALITY_SHARE = 0.4, 10, 1.5  # of the events of the drain: 20 s at 2,000/s; a million; 150,000
 
 Told = tuple[list[Figure], dict[str, Any]]
 
 
-def measured(name: str, place: Place, count: int, files: Sequence[str]) -> Told:
-    """Measure a figure by its name, or all; `count` events in the drain, the others in proportion."""
+def measured(name: str, place: Place, wanted: int | None, files: Sequence[str]) -> Told:
+    """Measure a figure by its name, or all: `wanted` events in the drain, others in proportion; without it files are whole."""
+    count = wanted or EVENTS
+    some = int(QUALITY_SHARE * count)
     runs: dict[str, Callable[[], Told]] = {
         "throughput": lambda: throughput.run(place, count),
         "latency": lambda: latency.run(place, max(10, int(LATENCY_SHARE * count))),
         "memory": lambda: memory.run(place, LONG * count),
         "restart": lambda: restart.run(place, LONG * count),
         "models": lambda: models.run(place, count),
-        "quality": lambda: quality.run(place, int(QUALITY_SHARE * count), files),
+        "quality": lambda: quality.run(place, some, files, limit=some if wanted else None),
     }
     if name != "all":
         return runs[name]()

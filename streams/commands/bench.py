@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from streams.bench.place import Place
 
 FIGURES = ("throughput", "latency", "memory", "restart", "models", "quality", "all")
-EVENTS = 100_000
 
 Which = Annotated[str, typer.Argument(metavar="FIGURE", help="One of: " + ", ".join(FIGURES) + ".")]
-Events = Annotated[int, typer.Option(metavar="N", min=10, help="Events of the drain; the other figures in proportion.")]
+Events = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=10, help="Events of the drain, the other figures in proportion; 100,000 by default, and files whole."
+    ),
+]
 Data = Annotated[list[str] | None, typer.Option("--data", metavar="FILE", help="A file for `quality`; repeatable.")]
 
 
 @with_options("brokers", "redis")
-def bench(given: dict[str, Any], figure: Which = "all", events: Events = EVENTS, data: Data = None, json: Json = False) -> None:
+def bench(given: dict[str, Any], figure: Which = "all", events: Events = None, data: Data = None, json: Json = False) -> None:
     """Measure what Upwell does on this machine, each figure beside its peer in the same run.
 
     Without servers it starts its own: Apache Kafka where Java 17 is, else the embedded broker, and a Redis with its
