@@ -46,7 +46,8 @@ class Publisher:
     async def publish(self, answer: Answer) -> None:
         """Send a micro-batch's answer and return when all of it is acknowledged."""
         pending = await self._recommendations(answer)
-        pending += [await self._producer.send(self._topics.learned, value=record, partition=0) for record in answer.records]
+        if answer.records:
+            pending += await self._batches(self._topics.learned, 0, [(None, record) for record in answer.records])
         pending += [
             await self._producer.send(self._topics.segments, key=change.key, value=change.value) for change in answer.segments
         ]
@@ -95,12 +96,12 @@ class Publisher:
         topic = self._topics.recommendations
         keys = [key for key, _ in answer.recommendations]
         count = len(await self._producer.partitions_for(topic))
-        by_partition: dict[int, list[tuple[bytes, bytes]]] = {}
+        by_partition: dict[int, list[tuple[bytes | None, bytes]]] = {}
         for key, partition, (_, value) in zip(keys, partitions_for(keys, count).tolist(), answer.recommendations, strict=True):
             by_partition.setdefault(partition, []).append((key, value))
         return [sent for partition, rows in by_partition.items() for sent in await self._batches(topic, partition, rows)]
 
-    async def _batches(self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> Pending:
+    async def _batches(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes]]) -> Pending:
         """Send rows as ready-made batches, which costs a tenth of sending them one by one."""
         pending: Pending = []
         builder = self._producer.create_batch()

@@ -111,19 +111,22 @@ def _columns(arrays: Iterable[NDArray[Any]]) -> bytes:
     return b"".join(parts)
 
 
-def _read(body: bytes, types: Sequence[str]) -> Iterator[NDArray[Any]]:
-    """Yield the columns of a body; ``types`` are dtypes, a leading ``2`` marks a matrix."""
-    at = 0
-    for name in types:
+def _typed(names: str) -> Sequence[tuple[np.dtype[Any], bool]]:
+    """Give the types of columns and whether each is a matrix, which a leading ``2`` marks."""
+    return [(np.dtype("<" + name.lstrip("2")), name.startswith("2")) for name in names.split()]
+
+
+def _read(body: bytes, types: Sequence[tuple[np.dtype[Any], bool]], at: int = 0) -> Iterator[NDArray[Any]]:
+    """Yield the columns of a body from a place on."""
+    for dtype, matrix in types:
         rows, width = _COLUMN.unpack_from(body, at)
-        dtype = np.dtype("<" + name.lstrip("2"))
         column = np.frombuffer(body, dtype, rows * width, at + _COLUMN.size)
         at += _COLUMN.size + column.nbytes
-        yield column.reshape(rows, width) if name.startswith("2") else column
+        yield column.reshape(rows, width) if matrix else column
 
 
 _LESSON_SCALARS = struct.Struct("<QQ")
-_LESSON = "u1 u4 i2 u1 u4 u1 u4 u4 u4 f4 f8 u1 i2 f8 2f8 f8 2f4 i2 i8 2f8 2f4 i8 2i8".split()  # noqa: SIM905 - one glance shows the format
+_LESSON = _typed("u1 u4 i2 u1 u4 u1 u4 u4 u4 f4 f8 u1 i2 f8 2f8 f8 2f4 i2 i8 2f8 2f4 i8 2i8")
 
 
 def encode_lesson(lesson: Lesson) -> bytes:
@@ -157,7 +160,7 @@ def encode_lesson(lesson: Lesson) -> bytes:
 def decode_lesson(body: bytes) -> Lesson:
     """Read a lesson's body."""
     events, judged = _LESSON_SCALARS.unpack_from(body)
-    columns = _read(body[_LESSON_SCALARS.size :], _LESSON)
+    columns = _read(body, _LESSON, _LESSON_SCALARS.size)
     user_blob, user_ends, user_segments, item_blob, item_ends, type_blob, type_ends, *rest = columns
     (
         users,
@@ -217,9 +220,12 @@ def encode_catalog(change: CatalogChange) -> bytes:
     )
 
 
+_CATALOG = _typed("u1 u4 i8 u1 u1 i8 u1 u4")
+
+
 def decode_catalog(body: bytes) -> CatalogChange:
     """Read a catalogue change's body."""
-    blob, ends, offsets, gone, available, starts, tokens, token_ends = _read(body, "u1 u4 i8 u1 u1 i8 u1 u4".split())  # noqa: SIM905
+    blob, ends, offsets, gone, available, starts, tokens, token_ends = _read(body, _CATALOG)
     return CatalogChange(_packed(blob, ends), offsets, gone, available, starts, _packed(tokens, token_ends))
 
 
@@ -234,7 +240,7 @@ def encode_centers(centers: Centers) -> bytes:
 def decode_centers(body: bytes) -> Centers:
     """Read the body of re-solved centers."""
     generation, at = _CENTERS_SCALARS.unpack_from(body)
-    (centers,) = _read(body[_CENTERS_SCALARS.size :], ["2f8"])
+    (centers,) = _read(body, _typed("2f8"), _CENTERS_SCALARS.size)
     return Centers(generation, at, centers)
 
 

@@ -92,6 +92,7 @@ class Habits:
             raise ValueError(f"all must be above 0, and types below {UNNAMED}: {half_life=}, {segments=}, {types=}")
         self.half_life, self.types = half_life, types
         self.names = Ids()
+        self._known: dict[bytes, int] = {}
         self.landmark: Float64 = np.full(1, -np.inf)
         self.hours: Float64 = np.zeros((segments, HOURS))
         self.kinds: Float64 = np.zeros((segments, types + 1))
@@ -133,15 +134,17 @@ class Habits:
     def _columns(self, places: Array, names: Packed) -> Int32:
         """Give the column of each place; new types take the free ones in order of their first visit."""
         columns = np.full(max(len(names.ends), UNNAMED) + 1, self.types, np.int32)
-        found, first = np.unique(places[places < len(names.ends)], return_index=True)
-        for place in found[np.argsort(first)].tolist():
-            start = int(names.ends[place - 1]) if place else 0
-            name = pack([names.blob[start : int(names.ends[place])].tobytes()])
-            known = int(self.names.find(name)[0])
-            if known < 0 and len(self.names) < self.types:
-                known = int(self.names.add(name)[0])
-            columns[place] = known if known >= 0 else self.types
+        for place in dict.fromkeys(places.tolist()):
+            if place < len(names.ends):
+                start = int(names.ends[place - 1]) if place else 0
+                columns[place] = self._column(names.blob[start : int(names.ends[place])].tobytes())
         return columns
+
+    def _column(self, name: bytes) -> int:
+        known = self._known.get(name)
+        if known is None and len(self.names) < self.types:
+            known = self._known[name] = int(self.names.add(pack([name]))[0])
+        return self.types if known is None else known
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state."""
@@ -161,6 +164,7 @@ class Habits:
         """
         habits = cls(half_life=half_life, segments=segments, types=types)
         habits.names = Ids.from_arrays({name: arrays[f"names_{name}"] for name in habits.names.arrays()})
+        habits._known = {name: column for column, name in enumerate(habits.names.names(range(len(habits.names))))}
         for name in STATE:
             own = getattr(habits, name)
             if own.shape != arrays[name].shape:

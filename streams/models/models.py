@@ -105,9 +105,10 @@ class Models:
 
     def _standing(self, segments: NDArray[np.int16]) -> NDArray[np.int16]:
         """Give -1 for a segment that is gone: what names it is older than the centers at hand."""
-        if not self.segments.initialised:
+        if not self.segments.initialised or not len(segments):
             return segments
-        return np.where(np.isin(segments, self.segments.ids), segments, -1).astype(np.int16)
+        known = np.append(self.solved_at > -np.inf, False)  # the last stands for -1 and for what is beyond all
+        return np.where(known[np.minimum(segments, self.segments.capacity)], segments, np.int16(-1))
 
     def _statistics(self, lesson: Lesson) -> None:
         learn(self.segments, lesson)
