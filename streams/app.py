@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from streams.agents import catalog
-from streams.closing import Transport
+from streams.closing import Transport, Worker
 from streams.metrics import Metrics
 from streams.serving import Serving
 from streams.settings import Settings
@@ -55,6 +55,7 @@ def make_app(settings: Settings, serving: Serving) -> faust.App:
         store="memory://",
         autodiscover=False,
         topic_disable_leader=True,
+        Worker=Worker,
         topic_allow_declare=False,
         broker_session_timeout=settings.intake.session_timeout_ms / 1000,
         broker_heartbeat_interval=settings.intake.session_timeout_ms / 5000,
