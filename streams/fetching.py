@@ -24,10 +24,11 @@ class Fetching:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._ahead: tuple[int, asyncio.Task[Mapping[TopicPartition, Messages]]] | None = None
+        self._stopped = False
 
     def ahead(self, size: int, epoch: int) -> None:
         """Ask for the next messages without waiting for them; ``epoch`` is what the caller will know the answer by."""
-        if self._ahead is None:
+        if self._ahead is None and not self._stopped:
             self._ahead = epoch, asyncio.create_task(self._consumer.getmany(timeout_ms=IDLE_MS, max_records=size))
 
     async def take(self, size: int, epoch: int) -> tuple[int, dict[int, Messages]]:
@@ -47,7 +48,8 @@ class Fetching:
         return asked, fetched
 
     async def stop(self) -> None:
-        """Give up what was asked for."""
+        """Give up what was asked for, and ask for nothing more: the batch in hand may still go on."""
+        self._stopped = True
         if self._ahead is not None:
             (_, task), self._ahead = self._ahead, None
             task.cancel()
