@@ -258,7 +258,8 @@ def tree() -> Iterator[tuple[str, str]]:
             name for name in folders if name == ".ci" or not (name.startswith((".", "__")) or name.endswith("egg-info"))
         ]
         for path in (Path(folder) / name for name in names):
-            if path.suffix not in {".pyc", ".nbi", ".nbc"} and path != Path(__file__):
+            # A second working tree has a file .git, which names its folder.
+            if path.suffix not in {".pyc", ".nbi", ".nbc"} and path.name != ".git" and path != Path(__file__):
                 yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -1,0 +1,1 @@
+"""The pictures of docs/models.md, drawn from the models: python -m docs.pictures."""
