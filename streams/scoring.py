@@ -26,6 +26,8 @@ __all__ = ["Judged", "Scored", "Scorer"]
 
 # A hit is the next item among so many.
 _FIRST = 10
+# A batch's gradients are all taken at the weights before it: from more lists than so many they would carry them past the optimum.
+_TAUGHT = 128
 
 
 @dataclass(slots=True)
@@ -142,8 +144,9 @@ class Scorer:
         published = (places > 0) & (places <= _FIRST)
         # What was put before the user by a pin or by chance says neither of a source nor of the blend who was right.
         targets = np.where(given, -1, targets)
-        blend = self._models.blend
-        gradients = blend.each(kept, features, targets, segments, self._kept.contexts[slots])
+        blend, some = self._models.blend, slice(None, None, -(-len(slots) // _TAUGHT))
+        gradients = np.zeros((len(slots), blend.taught))
+        gradients[some] = blend.each(kept[some], features[some], targets[some], segments[some], self._kept.contexts[slots[some]])
         hits = np.column_stack([blend.hits(kept, features, targets, _FIRST), published])
         return Judged(judged, table[:, 0], segments, gradients, hits)
 

@@ -266,11 +266,14 @@ class Blend:
         self._seen = np.zeros(FEATURES)
         self._seen_by_segment = np.zeros((segments, FEATURES))
 
+    @property
+    def taught(self) -> int:
+        """Count the columns of a row that says what one event teaches."""
+        return FEATURES + self.hidden.size + 1
+
     def weights_for(self, segments: ArrayLike) -> NDArray[np.float32]:
         """Give the linear weights for users of these segments (-1: none), float32[n, F], none below the floor."""
-        found = np.empty((len(of := column(segments, np.int16)), FEATURES), np.float32)
-        _weigh(of, self.weights, self.guard, self.offsets, self.events, self.shrink, self.floor, found)
-        return found
+        return self._linear(segments, self.guard)
 
     def net(self, segments: ArrayLike) -> Net:
         """Give all that scores candidates for users of these segments."""
@@ -327,8 +330,15 @@ class Blend:
             raise ValueError(f"{kept.shape} items, {features.shape} features, {len(goals)} targets, {len(of)} segments")
         if moments.shape != (len(kept), CONTEXT):
             raise ValueError(f"{moments.shape} contexts for {len(kept)} events of {CONTEXT}")
-        found = np.zeros((len(kept), FEATURES + self.hidden.size + 1))
-        gradients(kept, features, moments, goals, self.net(of), found)
+        found = np.zeros((len(kept), self.taught))
+        # Of what was learned alone: a guard that shouts would have to be learned against, and would drown what users did.
+        gradients(kept, features, moments, goals, self.hidden.net(self._linear(of, np.zeros(_S))), found)
+        return found
+
+    def _linear(self, segments: ArrayLike, guard: NDArray[np.float64]) -> NDArray[np.float32]:
+        of = column(segments, np.int16)
+        found = np.empty((len(of), FEATURES), np.float32)
+        _weigh(of, self.weights, guard, self.offsets, self.events, self.shrink, self.floor, found)
         return found
 
     def apply(self, delta: BlendDelta) -> None:

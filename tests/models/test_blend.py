@@ -194,6 +194,15 @@ def test_a_blend_that_falls_behind_its_best_source_falls_back_on_it_and_lets_go_
     assert blend.guard.max() < 0.01
 
 
+def test_what_is_learned_does_not_depend_on_the_guard() -> None:
+    quiet, loud, shown = Blend(), Blend(), Shown(3, {1: 1.0}, n=50)
+    loud.guard[:] = 20.0
+    taught = [blend.each(*shown) for blend in (quiet, loud)]
+    assert taught[0].any()
+    np.testing.assert_array_equal(*taught)
+    assert (loud.weights_for([-1]) > quiet.weights_for([-1]) + 19).any()
+
+
 def test_no_weight_falls_below_the_floor() -> None:
     blend, against = Blend(floor=0.05), np.ones((1, 2 * FEATURES))
     for _ in range(200):
