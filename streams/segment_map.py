@@ -41,8 +41,11 @@ LEAST_GROWTH = 0.1  # at the end of the scale of colors, lest a quiet week look 
 MOST_GROWTH = 1.0
 
 
-def draw(segments: Sequence[Segment], out: Path) -> None:
-    """Write the picture as PNG or SVG; the same segments give the same picture."""
+def draw(segments: Sequence[Segment], out: Path, grid: NDArray[np.float64] | None = None) -> None:
+    """Write the picture as PNG or SVG; the same segments give the same picture.
+
+    ``grid`` float64[ids, 2] are the places of a self-organizing map, by id; without it segments are put where their centers are.
+    """
     wide, tall = EDGE + WIDTH + LABELS + BARS + EDGE, max(HEIGHT, ROW * len(segments)) + 2 * EDGE + LEGEND
     figure = Figure(figsize=(wide / POINTS, tall / POINTS), dpi=DPI)
 
@@ -50,7 +53,7 @@ def draw(segments: Sequence[Segment], out: Path) -> None:
         return figure.add_axes((left / wide, 1 - (top + height) / tall, width / wide, height / tall))
 
     scale = _scale(segments)
-    _map(axes(EDGE, EDGE, WIDTH, HEIGHT), segments, scale)
+    _map(axes(EDGE, EDGE, WIDTH, HEIGHT), segments, scale, grid)
     legend = axes(EDGE + WIDTH / 4, EDGE + HEIGHT + 10, WIDTH / 2, 8)
     figure.colorbar(scale, cax=legend, orientation="horizontal", format=_written(segments))
     legend.tick_params(labelsize=8)
@@ -88,14 +91,21 @@ def _color(segment: Segment, scale: ScalarMappable, *, growing: bool) -> tuple[f
     return "0.8" if told is None else tuple(scale.to_rgba(told))  # type: ignore[arg-type]
 
 
-def _map(axes: Axes, segments: Sequence[Segment], scale: ScalarMappable) -> None:
+def _laid_out(segments: Sequence[Segment], grid: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], str]:
+    """Give each segment its place, and say what nearness means."""
+    if grid is not None:
+        return grid[[segment.id for segment in segments]], f"self-organizing map of {len(segments)} segments: neighbors are alike"
+    places, kept = flat(np.array([segment.centroid for segment in segments]))
+    shown = f"({kept:.0%} of their differences shown)"
+    return places, f"map of {len(segments)} segments: the nearer, the more alike {shown}"
+
+
+def _map(axes: Axes, segments: Sequence[Segment], scale: ScalarMappable, grid: NDArray[np.float64] | None) -> None:
     axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT), xticks=[], yticks=[])
     shares = np.array([segment.share for segment in segments])
     radii = np.maximum(np.sqrt(shares * COVERED * WIDTH * HEIGHT / np.pi), LEAST_RADIUS)
-    places, kept = flat(np.array([segment.centroid for segment in segments]))
-    axes.set_title(
-        f"map of {len(segments)} segments: the nearer, the more alike ({kept:.0%} of their differences shown)", size=10
-    )
+    places, title = _laid_out(segments, grid)
+    axes.set_title(title, size=10)
     places = apart(places, radii, (WIDTH, HEIGHT), MARGIN, GAP)
     growing = _growing(segments)
     for segment, place, radius in zip(segments, places, radii, strict=True):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from state.segments import Segment
+from streams.models.som import SOM, positions
 from streams.segment_map import draw
 
 
@@ -65,3 +66,14 @@ def test_names_are_text_and_nothing_else(tmp_path):
     written = (tmp_path / "map.svg").read_text()
     assert "$\\frac{1}" in written
     assert "&lt;b&gt;" in written
+
+
+def test_a_self_organizing_map_is_drawn_on_its_own_grid(tmp_path):
+    model = SOM(12)
+    np.testing.assert_array_equal(positions(12), model.positions_)
+    found = segments(6)
+    draw(found, tmp_path / "grid.svg", positions(12))
+    draw(found, tmp_path / "centers.svg")
+    drawn, other = ((tmp_path / name).read_text() for name in ("grid.svg", "centers.svg"))
+    assert drawn != other
+    assert drawn.count("<!-- self-organizing map of 6 segments: neighbors are alike -->") == 1

@@ -32,7 +32,8 @@ def segments(settings: "Settings", plot: Plot = None, json: Json = False) -> Non
     upwell segments --json | jq '.segments[] | {id, name, size, growth}'
 
     growth is over 7 days; drift is how far a segment moved since its center was solved, where 2 is from one end to the
-    other. --plot needs pip install 'upwell[plot]'.
+    other. --plot needs pip install 'upwell[plot]'; with segments.method "som" it draws that map, from the same settings as
+    the worker's.
     """
     if plot and plot.suffix.lower() not in PICTURES:
         raise typer.BadParameter(f"{plot} is neither .png nor .svg", param_hint="--plot")
@@ -47,7 +48,7 @@ def segments(settings: "Settings", plot: Plot = None, json: Json = False) -> Non
     elif not found:
         raise Failed("no segments yet: they form when some hundred users have a history")
     if plot:
-        _draw(found, plot)
+        _draw(found, plot, settings)
 
 
 def _show(found: "Sequence[Segment]", state: "Reader") -> None:
@@ -69,15 +70,20 @@ def _show(found: "Sequence[Segment]", state: "Reader") -> None:
     console().print(table(columns, rows))
 
 
-def _draw(found: "Sequence[Segment]", out: Path) -> None:
+def _draw(found: "Sequence[Segment]", out: Path, settings: "Settings") -> None:
     if not found:
         raise Failed("no segments yet, so there is nothing to draw")
     try:
         from streams.segment_map import draw
     except ModuleNotFoundError as error:
         raise Failed(f"--plot needs {error.name}: pip install 'upwell[plot]'") from None
+    from streams.models.som import positions
+
+    chosen = settings.segments
+    # Another number than the worker has would put the segments on another grid: then they go where their centers are.
+    fits = chosen.method == "som" and isinstance(chosen.k, int) and all(one.id < chosen.k for one in found)
     try:
-        draw(found, out)
+        draw(found, out, positions(int(chosen.k)) if fits else None)
     except OSError as error:
         raise Failed(f"{out} cannot be written: {error.strerror}") from None
     say(f"drawn to {out}")

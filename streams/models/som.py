@@ -11,7 +11,7 @@ from streams.models import kohonen, lloyd
 from streams.models.compile import Array, ArrayLike, Float64, Int32
 from streams.models.rows import Rows
 
-__all__ = ["SOM"]
+__all__ = ["SOM", "positions"]
 
 
 class SOM:
@@ -228,6 +228,11 @@ class SOM:
 
     def _fold(self, rows: Rows) -> None:
         kohonen.fold(rows.points, rows.weights, self._nodes, self.counts_, self._apart, self._state, *self._schedule)
+
+
+def positions(k: int) -> Float64:
+    """Give the places of k nodes on the grid that a map of so many has by default, float64[k, 2]; neighbors are 1 apart."""
+    return _positions(_shape(k), hexagonal=True)
 
 
 def _shape(k: int) -> tuple[int, int]:
