@@ -38,7 +38,7 @@ Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="
 Sources = Annotated[
     str | None, typer.Option("--sources", metavar="A,B", help="Only these sources bring candidates and are heard by the blend.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of the blend and of the segments.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of the blend, the segments and the drawn places.")]
 Plot = Annotated[
     str | None, typer.Option("--plot", metavar="OUT", help="Draw the run: .png, .svg, or .html, a page that needs nothing else.")
 ]
@@ -96,7 +96,7 @@ def evaluate(
     from streams.evaluation.run import Evaluation
 
     chosen = {"exclude": exclude} | ({} if sources is None else {"models.sources": sources})
-    chosen |= {} if seed is None else {"models.seed": str(seed), "segments.seed": str(seed)}
+    chosen |= {} if seed is None else {f"{part}.seed": str(seed) for part in ("models", "segments", "rerank")}
     assigned = [*(given["assigned"] or ()), *(f"{name}={value}" for name, value in chosen.items())]
     settings = settings_of(given | {"assigned": assigned})
     _drawable(plot)
