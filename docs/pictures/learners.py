@@ -79,7 +79,7 @@ def som(figure: Figure) -> None:
     points = np.c_[bend * 2, np.sin(bend) * 2 + random.uniform(-0.8, 0.8, 3000)]
     model = SOM(shape=(4, 9)).partial_fit(points)
     axes = bare(figure)
-    axes.scatter(*points[::3].T, s=1.5, color=PALE, rasterized=True)
+    axes.scatter(*points[::4].T, s=1.5, color=PALE, rasterized=True)
     nodes, apart = model.cluster_centers_, np.linalg.norm(model.positions_[:, None] - model.positions_, axis=2)
     for one, other in np.argwhere(np.triu((apart > 0) & (apart < 1.01))):
         axes.plot(*nodes[[one, other]].T, color=INK, linewidth=1)

@@ -66,7 +66,7 @@ def visits(figure: Figure) -> None:
 
 
 def neighbors(figure: Figure) -> None:
-    """Similarity falls with what is not shared, and rare items say more."""
+    """Similarity rises with what is shared."""
     shared, known = range(1, 9), range(8)
     users, items = [0] * 8, list(known)
     for user in shared:
@@ -92,6 +92,7 @@ def path(figure: Figure) -> None:
     axes = axes_of(figure, "place in the neighbor's order, from the item shared", "score, of the best")
     axes.bar(away, [found.get(item, 0.0) for item in items], color=[PALE if place == 0 else INK for place in away], width=0.6)
     axes.set_xticks(away[::2])
+    axes.text(0.5, 0.93, "shared", color="#7b8188")
 
 
 def covisit(figure: Figure) -> None:
@@ -103,7 +104,7 @@ def covisit(figure: Figure) -> None:
         found = shares(models, source, [(20, NOW)])
         heights = [found.get(int(place) + 20, 0.0) for place in away]
         axes.bar(away + shift, heights, color=color, width=0.38)
-    axes.text(-1.4, 0.9, "covisit", color="#7b8188", ha="right")
+    axes.text(-1.55, 0.9, "covisit", color="#7b8188", ha="right")
     axes.text(1.6, 0.9, "next", color=INK)
 
 
@@ -138,7 +139,8 @@ def segment(figure: Figure) -> None:
             # The segment has a tenth of all visits, and its share of this item is so many times that.
             others = 10 * many // times - many
             model.apply([0] * many + [0] * others, [1] * (many + others), [0.0] * (many + others), [0] * many + [-1] * others)
-            model.apply([1] * 20_000, [1] * 20_000, [0.0] * 20_000, [0] * 2_000 + [-1] * 18_000)
+            # So many that the item itself hardly moves what all visits say.
+            model.apply([1, 1], [200_000, 1_800_000], [0.0, 0.0], [0, -1])
             items, found = model.lifts(0)
             lifts.append(float(found[items.tolist().index(0)]))
         axes.plot(seen, lifts, color=color, marker=".")
@@ -169,9 +171,9 @@ def content(figure: Figure) -> None:
     for kind, color in enumerate((INK, "#7b8188", "#c9a227")):
         points = flat[kind:30:3]
         axes.scatter(*points.T, color=color, s=22)
-        axes.text(*(points.mean(axis=0) * 1.0 + [0, 0.22]), kinds[kind], color=color, ha="center", fontweight="bold")
+        axes.text(points[:, 0].mean(), points[:, 1].max() + 0.06, kinds[kind], color=color, ha="center", fontweight="bold")
     axes.scatter(*flat[30], color=OTHER, marker="D", s=36)
-    axes.annotate("no entry, visited with tea", flat[30], (0, -14), textcoords="offset points", color=OTHER, ha="right")
+    axes.annotate("no entry, visited with tea", flat[30], (8, 0), textcoords="offset points", color=OTHER, va="center")
     axes.margins(0.3)
 
 
