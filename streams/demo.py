@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-OUTSTANDING = 8_000  # events without an answer at full speed: two of the worker's largest batches keep it busy
+OUTSTANDING = 4_000  # events without an answer at full speed: more would only wait longer
 FETCH = 20  # ms; the embedded broker answers a waiting fetch when its time is up, not when a message comes
 WARMUP = 0.2  # the first share of the events is learned, but not counted
 STALLED = 60.0  # s without progress after which a run that was to end says what is missing

@@ -38,7 +38,9 @@ Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="
 Sources = Annotated[
     str | None, typer.Option("--sources", metavar="A,B", help="Only these sources bring candidates and are heard by the blend.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of the blend, the segments and the drawn places.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of the blend, the segments and the drawn places.")
+]
 Plot = Annotated[
     str | None, typer.Option("--plot", metavar="OUT", help="Draw the run: .png, .svg, or .html, a page that needs nothing else.")
 ]

@@ -42,6 +42,9 @@ _START = 1.0
 # The guard looks back over so many judged lists (half-life), gains so much for each while the blend is behind its best
 # source, and forgets by half in so many when it is not. At its most a source rules whatever the blend has learned.
 _WATCHED, _GAIN, _EASED, _MOST = 2000.0, 0.01, 500.0, 20.0
+# To speak up, it must be behind by more than chance brings: so many standard deviations of the source's hits. Once it is
+# heard, it stays until the blend has caught up.
+_SURE = 2.0
 
 _BOTTOMLESS = np.full(FEATURES, -math.inf)
 
@@ -362,10 +365,11 @@ class Blend:
         """Fold the hits of each source and, last, of the blend: int64[S + 1], out of so many lists."""
         self.recent = weight(judged, _WATCHED) * self.recent + hits
         best = int(self.recent[:-1].argmax())
-        if self.recent[best] > self.recent[-1]:
-            self.guard[best] = min(self.guard[best] + _GAIN * judged, _MOST)
-        else:
-            self.guard *= weight(judged, _EASED)
+        held = self.guard[best]
+        self.guard *= weight(judged, _EASED)
+        chance = 0.0 if held >= 1.0 else _SURE * math.sqrt(self.recent[best])
+        if self.recent[best] > self.recent[-1] + chance:
+            self.guard[best] = min(held + _GAIN * judged, _MOST)
 
     def judge(self, kept_items: ArrayLike, kept_features: ArrayLike, targets: ArrayLike, depth: int = 10) -> NDArray[np.int64]:
         """Count the events whose item was among the first ``depth`` of each source, last of the blend: int64[S + 1].

@@ -194,6 +194,17 @@ def test_a_blend_that_falls_behind_its_best_source_falls_back_on_it_and_lets_go_
     assert blend.guard.max() < 0.01
 
 
+def test_when_another_source_is_right_the_blend_follows_within_hundreds_of_events() -> None:
+    blend, late = Blend(), Shown(999, {9: 1.0}, n=1000)
+    for step in range(200):
+        shown = Shown(step, {1: 1.0} if step < 150 else {9: 1.0}, n=10)
+        order = np.argsort(-shown.scores(blend.net(shown.segments)), axis=1)
+        items, features = np.take_along_axis(shown.items, order, 1), np.take_along_axis(shown.features, order[..., None], 1)
+        blend.watch(blend.judge(items, features, shown.targets), 10)
+        blend.apply(blend.gradients(items, features, *shown.part(slice(None))[2:]))
+    assert late.hits(blend) > 0.9 * late.hits(only(9))
+
+
 def test_what_is_learned_does_not_depend_on_the_guard() -> None:
     quiet, loud, shown = Blend(), Blend(), Shown(3, {1: 1.0}, n=50)
     loud.guard[:] = 20.0
