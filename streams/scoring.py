@@ -118,8 +118,9 @@ class Scorer:
 
         A trigger is the place of the event that is answered, (partition, offset): what is left to chance depends on it alone.
         """
-        chance = seeds(self._settings.rerank.seed, *np.array(triggers, np.int64).reshape(-1, 2).T)
         net, asked = self._models.blend.net(segments), self._reranking.asked(self._models)
+        drawn = asked.explore > 0
+        chance = seeds(self._settings.rerank.seed, *np.array(triggers, np.int64).reshape(-1, 2).T) if drawn else None
         ranked = self.recommender.recommend(self._models, query, vectors, segments, net, asked, chance)
         kept = ranked.starts, ranked.candidates, ranked.features, ranked.context, ranked.shown
         self._kept.keep(_slots(profiles), *kept)

@@ -214,7 +214,8 @@ class Histories(Slots):
             If a slot is out of range.
         """
         slots = self.checked(slots)
-        starts = np.concatenate(([0], np.cumsum(self.count[slots], dtype=np.int64)))
+        starts = np.zeros(len(slots) + 1, np.int64)
+        np.cumsum(self.count[slots], out=starts[1:])
         events = int(starts[-1])
         query = Query(
             users=np.full(len(slots), -1, np.int32) if users is None else np.array(users, np.int32),

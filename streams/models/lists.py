@@ -43,11 +43,11 @@ def lists(popularity: Popularity, segments: NDArray[np.int16], new_half_life: fl
     item's age in seconds counts from the newest item's first visit.
     """
     top, known = len(popularity.top_long), len(popularity.top_segment)
-    most, newest = len(COMMON) + min(len(segments), known), popularity.newest(len(popularity.top_long))
+    most = len(COMMON) + min(len(segments), known)
     items, scores = np.full((most, top), -1, np.int32), np.zeros((most, top), np.float32)
     row_of, segment = np.full(known, -1, np.int64), np.empty(len(segments), np.int64)
     counts = popularity.long, popularity.short, popularity.by_segment, popularity.totals, popularity.first_seen
-    tops = popularity.top_long, popularity.top_short, popularity.top_segment, newest
+    tops = popularity.top_long, popularity.top_short, popularity.top_segment, popularity.top_new
     rows = _read(segments, *counts, *tops, new_half_life, row_of, items, scores, segment)
     sources = np.full(rows, SEGMENT, np.int64)
     sources[: len(COMMON)] = COMMON
@@ -78,9 +78,9 @@ def _read(
             items[0, n], scores[0, n] = top_long[n], long[top_long[n]]
         if top_short[n] >= 0:
             items[1, n], scores[1, n] = top_short[n], short[top_short[n]]
-    for n in range(newest.shape[0]):
-        age = first_seen[newest[0]] - first_seen[newest[n]]
-        items[2, n], scores[2, n] = newest[n], 1.0 / (1.0 + age / new_half_life)
+        if newest[n] >= 0:
+            age = first_seen[newest[0]] - first_seen[newest[n]]
+            items[2, n], scores[2, n] = newest[n], 1.0 / (1.0 + age / new_half_life)
     rows = len(COMMON)
     for user in range(segments.shape[0]):
         segment = np.int64(segments[user])

@@ -197,6 +197,8 @@ class Popularity:
         Items with the highest counts above 0, best first; ties: lower index first; -1 pads.
     top_segment : int32[segments, top]
         The same within each segment.
+    top_new : int32[top]
+        Items whose first visit is the latest; ties: higher index first; -1 pads.
 
     Examples
     --------
@@ -210,7 +212,7 @@ class Popularity:
         self._half_lives = np.array([short, long])
         self._landmarks = np.full(2, -np.inf)
         self._items = 0
-        self._newest: Int32 = np.full(top, -1, np.int32)
+        self.top_new: Int32 = np.full(top, -1, np.int32)
         self.short: Float64 = np.full(0, 0.0)
         self.long: Float64 = np.full(0, 0.0)
         self.by_segment: Float32 = np.full((segments, 0), 0, np.float32)
@@ -271,8 +273,8 @@ class Popularity:
             raise ValueError(f"a visit needs a known item and a segment below {len(self.by_segment)} or -1")
         self._items = max(self._items, int(items.max()) + 1)
         self.reserve(self._items)
-        if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state(), self._newest):
-            _newest(self.first_seen[: self._items], self._newest)
+        if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state(), self.top_new):
+            _newest(self.first_seen[: self._items], self.top_new)
 
     def forget(self, segments: Array) -> None:
         """Forget what was visited by segments, int[n], that are no more: their ids will stand for others."""
@@ -290,7 +292,7 @@ class Popularity:
 
     def newest(self, n: int) -> Int32:
         """Give at most n items whose first visit is the latest; on a tie the higher index goes first."""
-        newest = self._newest
+        newest = self.top_new
         if n > len(newest):
             newest = np.full(n, -1, np.int32)
             _newest(self.first_seen[: self._items], newest)
@@ -345,7 +347,7 @@ class Popularity:
             if room.shape != arrays[name].shape:
                 raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {room.shape}")
             room[...] = arrays[name]
-        _newest(popularity.first_seen[: popularity._items], popularity._newest)
+        _newest(popularity.first_seen[: popularity._items], popularity.top_new)
         return popularity
 
     def _state(self) -> tuple[Array, ...]:
