@@ -18,6 +18,7 @@ from streams.commands.push import push
 from streams.commands.recommend import recommend
 from streams.commands.reset import reset
 from streams.commands.segments import segments
+from streams.commands.serve import serve
 from streams.commands.trending import trending
 from streams.commands.user import user
 from streams.commands.worker import worker
@@ -65,6 +66,7 @@ def upwell(
 _COMMANDS = (
     (demo, "See it work: broker, Redis, worker and real data in one."),
     (worker, "Run one worker."),
+    (serve, "An HTTP API: read what Redis has, send events."),
     (push, "Send the events, or the items, of a file."),
     (recommend, "A user's newest recommendation, and why."),
     (user, "A user's profile."),

@@ -9,12 +9,21 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SecretStr,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from streams.models.sources import SOURCES
 
-__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Snapshot", "Topics", "Weights"]
+__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve", "Snapshot", "Topics", "Weights"]
 __all__ += ["address", "addresses", "exclusion"]
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
@@ -291,6 +300,25 @@ class ModelKnobs(_Section):
 
 
 _LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_per_item", "posting", "seed", "rate", "shrink"}
+
+
+class Serve(_Section):
+    """The HTTP API of `upwell serve`."""
+
+    http: Annotated[str, AfterValidator(address)] = "127.0.0.1:6067"
+    """Where it listens; beyond this machine only with a token."""
+    token: SecretStr | None = None
+    """What a client must send as `Authorization: Bearer …`; it is never shown, and best set as `UPWELL_SERVE_TOKEN`."""
+    rate: Annotated[float, Field(ge=1, le=1e6)] = 10_000.0
+    """Requests a second from one address, in bursts of a second's worth; more get 429."""
+    body_bytes: Annotated[int, Field(ge=1 << 10, le=64 << 20)] = 1 << 20
+    """The largest body of a request; a longer one gets 413."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Serve:
+        if self.token is None and self.http.rpartition(":")[0] not in {"127.0.0.1", "localhost", "[::1]"}:
+            raise ValueError(f"{self.http} is open to other machines; set serve.token, best as UPWELL_SERVE_TOKEN")
+        return self
 
 
 class Segments(_Section):

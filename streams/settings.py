@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import pydantic_settings
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
@@ -30,6 +30,7 @@ from streams.knobs import (
     RedisURL,
     Rerank,
     Segments,
+    Serve,
     Snapshot,
     Topics,
     Weights,
@@ -86,6 +87,7 @@ class Settings(BaseModel):
     publish: Publish = Publish()
     rerank: Rerank = Rerank()
     snapshot: Snapshot = Snapshot()
+    serve: Serve = Serve()
     models: ModelKnobs = ModelKnobs()
     segments: Segments = Segments()
     weights: Weights = Weights()
@@ -278,6 +280,7 @@ _NAMES: dict[object, str] = {
     float: "a number",
     str: "a text",
     RedisURL: "a URL",
+    SecretStr: "a text",
     type(None): "nothing",
 }
 

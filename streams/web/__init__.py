@@ -1,0 +1,1 @@
+"""Reading over HTTP: for those who cannot read Redis or Kafka. It holds no state."""

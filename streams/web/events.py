@@ -1,0 +1,67 @@
+"""What is written: events, checked as a worker would check them, and acknowledged when Kafka did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+
+from streams.schemas import BadEvent, decode_event
+from streams.web.problems import Problem
+
+__all__ = ["Events"]
+
+AT_ONCE = 1_000
+_many = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Events:
+    """The handler of events, of one or of a list of them: all are sent, or none."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, skew: float) -> None:
+        self._producer, self._topic, self._skew = producer, topic, skew
+        self.started = False
+
+    def routes(self) -> list[web.RouteDef]:
+        """Say which path is whose."""
+        return [web.post("/v1/events", self.post)]
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Send events to Kafka; where each of them is, tells their order."""
+        values = _split(await request.read())
+        users = self._users(values)
+        if not self.started:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Kafka does not answer yet; try again", headers={"Retry-After": "1"})
+        sent = [await self._producer.send(self._topic, value, user.encode()) for value, user in zip(values, users, strict=True)]
+        places = await asyncio.gather(*sent)
+        told = {"events": [{"partition": place.partition, "offset": place.offset} for place in places]}
+        return web.Response(body=msgspec.json.encode(told), status=HTTPStatus.ACCEPTED, content_type="application/json")
+
+    def _users(self, values: list[bytes]) -> list[str]:
+        users, bad, now = [], [], time.time()
+        for place, value in enumerate(values):
+            try:
+                users.append(decode_event(value, received=now, skew=self._skew).user_id)
+            except BadEvent as error:
+                bad.append({"index": place, "error": error.error, "message": error.message})
+        if bad:
+            said = f"{len(bad)} of {len(values)} are no events, so none was sent; mend them and send all again"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said, events=bad)
+        return users
+
+
+def _split(body: bytes) -> list[bytes]:
+    """Give each event of the body as it was written."""
+    if body.lstrip()[:1] != b"[":
+        return [body]
+    try:
+        values = [bytes(value) for value in _many.decode(body)]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+    if not 1 <= len(values) <= AT_ONCE:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the list holds {len(values)} events; send 1 to {AT_ONCE:,} at once")
+    return values
