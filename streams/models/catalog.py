@@ -161,7 +161,7 @@ class Catalog:
 
     def aversion(self, query: Query) -> NDArray[np.float32]:
         """Give what each user dislikes, float32[n, D]: as the interest, of the entries of negative weight alone."""
-        if (query.weights < 0).any():
+        if query.weights.min(initial=0.0) < 0.0:
             return self._mean(query, np.maximum(-query.weights, 0))
         return np.zeros((len(query), self.content.shape[1]), np.float32)
 

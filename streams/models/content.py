@@ -31,7 +31,10 @@ class Shelves(NamedTuple):
 
 def shelves(catalog: Catalog) -> Shelves:
     """Take the arrays of the catalogue, without a copy."""
-    return Shelves(*(getattr(catalog, name) for name in Shelves._fields))
+    # Written out: this runs for every list.
+    return Shelves(
+        catalog.item_tokens, catalog.postings, catalog.posting_count, catalog.content, catalog.context, catalog.available
+    )
 
 
 @lean

@@ -176,7 +176,8 @@ class Models:
     def segment_of(self, vectors: NDArray[np.float32]) -> NDArray[np.int16]:
         """Give each user vector its segment: -1 while there are none, for noise, and for a user of whom nothing is known."""
         found = self.segments.predict(vectors)
-        return np.where((vectors != 0).any(axis=1), found, -1).astype(np.int16)
+        known = np.einsum("nd,nd->n", vectors, vectors) > 0
+        return np.where(known, found, -1).astype(np.int16)
 
     def hit_rate(self) -> dict[str, float]:
         """Give the share of judged events whose item was among the first ten, for each source and the blend."""

@@ -29,7 +29,16 @@ class Rings(NamedTuple):
 
 def rings(visits: Visits) -> Rings:
     """Take the arrays of the visits, without a copy."""
-    return Rings(*(getattr(visits, name) for name in Rings._fields))
+    # Written out: this runs for every list.
+    return Rings(
+        visits.item_users,
+        visits.item_positions,
+        visits.item_count,
+        visits.user_items,
+        visits.user_weights,
+        visits.user_times,
+        visits.user_count,
+    )
 
 
 @inlined
