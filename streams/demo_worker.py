@@ -29,7 +29,8 @@ def environment(settings: Settings) -> dict[str, str]:
         knobs = value.items() if isinstance(value, dict) else [("", value)]
         for knob, given in knobs:
             if given is not None and given != {}:
-                written = given if isinstance(given, str) else json.dumps(given)
+                secret = getattr(given, "get_secret_value", None)
+                written = secret() if secret else given if isinstance(given, str) else json.dumps(given)
                 found["_".join(filter(None, ("UPWELL", name.upper(), knob.upper())))] = str(written)
     return found
 

@@ -98,6 +98,8 @@ def test_every_figure_that_the_embedded_broker_can_carry_on_a_small_world(broker
     assert (
         0 < figures["event to recommendation, 2,000/s, p50"]["value"] <= figures["event to recommendation, 2,000/s, max"]["value"]
     )
+    assert figures["reads over HTTP, 1 process"]["value"] > 100
+    assert set(figures["reads over HTTP, 1 process"]["peers"]) == {"Redis itself, one by one"}
     assert 0.5 < figures["growth of memory in a steady world"]["value"] < 2
     assert "HR@10 of the blend, Complete Journey" in figures
     assert figures["similarity of users, exact"]["value"] > 0

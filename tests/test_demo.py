@@ -212,6 +212,7 @@ def test_settings_come_through_the_workers_environment_unchanged(monkeypatch, tm
         topics={"events": "my.events"},
         weights={"return": -2.5, "custom": {"wish": 2.0}},
         segments={"k": 5, "half_life": 1000.0},
+        serve={"token": "of-the-test", "http": "0.0.0.0:1"},
     )
     for name in [name for name in os.environ if name.startswith("UPWELL_")]:
         monkeypatch.delenv(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from streams.bench import latency, memory, models, quality, restart, throughput
+from streams.bench import http, latency, memory, models, quality, restart, throughput
 from streams.bench.figures import Figure, rounded
 from streams.commands.output import figure, table
 from streams.watched import EmbeddedError
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from streams.bench.place import Place
 
-NAMES = ("throughput", "latency", "memory", "restart", "models", "quality")
-NEEDS_SERVERS = ("throughput", "latency", "memory", "restart")
+NAMES = ("throughput", "latency", "http", "memory", "restart", "models", "quality")
+NEEDS_SERVERS = ("throughput", "latency", "http", "memory", "restart")
 EVENTS = 100_000
-LATENCY_SHARE, LONG, QUALITY_SHARE = 0.4, 10, 1.5  # of the events of the drain: 20 s at 2,000/s; a million; 150,000
+# Of the events of the drain: 20 s at 2,000/s; 20,000 reads; a million; 150,000.
+LATENCY_SHARE, READS_SHARE, LONG, QUALITY_SHARE = 0.4, 0.2, 10, 1.5
 
 Told = tuple[list[Figure], dict[str, Any]]
 
@@ -30,6 +31,7 @@ def measured(name: str, place: Place, wanted: int | None, files: Sequence[str]) 
     runs: dict[str, Callable[[], Told]] = {
         "throughput": lambda: throughput.run(place, count),
         "latency": lambda: latency.run(place, max(10, int(LATENCY_SHARE * count))),
+        "http": lambda: http.run(place, max(10, int(READS_SHARE * count))),
         "memory": lambda: memory.run(place, LONG * count),
         "restart": lambda: restart.run(place, LONG * count),
         "models": lambda: models.run(place, count),

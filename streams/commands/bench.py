@@ -12,7 +12,7 @@ from streams.commands.output import console, say, write_json
 if TYPE_CHECKING:
     from streams.bench.place import Place
 
-FIGURES = ("throughput", "latency", "memory", "restart", "models", "quality", "all")
+FIGURES = ("throughput", "latency", "http", "memory", "restart", "models", "quality", "all")
 
 Which = Annotated[str, typer.Argument(metavar="FIGURE", help="One of: " + ", ".join(FIGURES) + ".")]
 Events = Annotated[
@@ -41,6 +41,7 @@ def bench(given: dict[str, Any], figure: Which = "all", events: Events = None, d
     \b
     throughput  100,000 events wait, one worker starts: events/s until all are applied and answered
     latency     2,000 events/s on a fixed schedule: ms from when each was due to its recommendation, read by a client
+    http        recommendations read from one process of `upwell serve`: how many a second, and how fast
     memory      resident memory of a worker at 200,000 and at 1,000,000 events of a steady world
     restart     s until ready on the log of 1,000,000 events, by snapshot and by folding it all
     models      K-means after one pass beside ten batch runs, after a jump, in a steady world; similarity updates/s;
