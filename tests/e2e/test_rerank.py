@@ -41,6 +41,8 @@ def shop(shared_tree):
             outside.settle()
         outside.send("items", [entry(6, available=False)])
         outside.wait(lambda: outside.hash("item:i6").get("available") == "0", "i6 is out of stock")
+        # Redis knows it before the models do.
+        outside.wait(lambda: int(outside.hash("model")["version"]) >= outside.ends("learned")[0], "the models know it")
         outside.push(*(event(f"u{user}", f"i{user}", "dislike" if user == 5 else "view") for user in range(USERS)))
         outside.settle()
         yield tree, outside, {user: one["items"] for user, one in outside.newest().items()}
