@@ -226,7 +226,8 @@ def _wrong(errors: list[ErrorDetails], sources: Mapping[str, Mapping[str, Any]])
     if first["type"] == "extra_forbidden":
         return _unknown(name, first["input"], origin, knobs)
     where = _variable(name) if origin == "the environment" else name
-    return SettingsError(f"{where} (from {origin}) is {_shown(first['input'])}, but {_needs(first, knobs.get(name))}")
+    found = "'***'" if name in knobs and SecretStr in get_args(knobs[name].annotation) else _shown(first["input"])
+    return SettingsError(f"{where} (from {origin}) is {found}, but {_needs(first, knobs.get(name))}")
 
 
 def _unknown(name: str, found: object, origin: str, known: Iterable[str]) -> SettingsError:

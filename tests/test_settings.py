@@ -230,3 +230,11 @@ def test_every_setting_has_its_reason_and_a_legal_default():
 def test_the_document_shows_every_setting():
     assert settings_table() in DOCUMENT.read_text()
     assert settings_table(top=True).count("\n") == 10
+
+
+def test_a_wrong_token_is_not_shown(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "upwell.toml").write_text("[serve]\ntoken = 987654\n")
+    with pytest.raises(SettingsError, match=r"serve\.token .* is '\*\*\*', but must be a text") as wrong:
+        load()
+    assert "987654" not in str(wrong.value)
