@@ -13,7 +13,7 @@ ARGS ?=
 help:
 	@echo "make demo    shopping data through an embedded broker and Redis, live in the terminal"
 	@echo "make test    all tests; what needs Java says so when it is missing"
-	@echo "make bench   throughput, latency and models, each beside its peer"
+	@echo "make bench   all figures, each beside its peer; ARGS=\"soak --seconds 600\" takes one"
 	@echo "make lint    ruff, mypy, import-linter      make format   let ruff set the layout"
 	@echo "make setup   only install, into .venv       make lock     renew requirements.lock"
 	@echo "make clean   remove .venv and caches"
@@ -23,8 +23,9 @@ setup: $(READY)
 demo: $(READY)
 	$(BIN)/upwell demo $(ARGS)
 
+# Two at a time, for most tests of servers wait; ARGS="-n 0" runs one after another.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 bench: $(READY)
 	$(BIN)/upwell bench $(ARGS)

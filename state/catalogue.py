@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from state.connection import Client
+from state.cluster import Cluster
+from state.connection import Client, script, send
 from state.keys import Keys
 
-__all__ = ["Mark", "advance", "begin_anew", "complete", "doubt", "read"]
+__all__ = ["Mark", "advance", "begin_anew", "complete", "doubt", "holder", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,12 @@ async def read(redis: Client, keys: Keys) -> Mark:
     """Read the mark; an empty one where there is none."""
     stored: Any = await redis.hgetall(keys.catalogue)
     ends = {int(name[4:]): int(value) for name, value in stored.items() if name.startswith(b"end:")}
-    return Mark(int(stored.get(b"incarnation", 0)), stored.get(b"whole") == b"1", ends)
+    return Mark(int(stored.get(b"incarnation", 0)), stored.get(b"whole") == holder(redis).encode(), ends)
+
+
+def holder(redis: Client) -> str:
+    """Name what holds the entries: on a cluster its primaries, for one that took over may lack some; else always the same."""
+    return redis.primaries if isinstance(redis, Cluster) else "1"
 
 
 async def advance(redis: Client, keys: Keys, ends: Mapping[int, int]) -> None:
@@ -35,9 +41,9 @@ async def advance(redis: Client, keys: Keys, ends: Mapping[int, int]) -> None:
         await redis.hset(keys.catalogue, mapping=fields)
 
 
-async def complete(redis: Client, keys: Keys) -> None:
-    """Say that Redis has every entry that was kept."""
-    await redis.hset(keys.catalogue, "whole", "1")
+async def complete(redis: Client, keys: Keys, held: str) -> None:
+    """Say that Redis has every entry that was kept; ``held`` is what ``holder`` said before they were."""
+    await redis.hset(keys.catalogue, "whole", held)
 
 
 async def doubt(redis: Client, keys: Keys) -> None:
@@ -47,7 +53,4 @@ async def doubt(redis: Client, keys: Keys) -> None:
 
 async def begin_anew(redis: Client, keys: Keys, incarnation: int) -> None:
     """Say that the topic begins at 0 again."""
-    pipeline: Any = redis.pipeline(transaction=True)
-    pipeline.delete(keys.catalogue)
-    pipeline.hset(keys.catalogue, "incarnation", incarnation)
-    await pipeline.execute()
+    await send(redis, [("EVAL", script("begin_catalogue"), 1, keys.catalogue, incarnation)])

@@ -7,9 +7,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-import hiredis
 from redis import exceptions
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Redis
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -21,58 +20,39 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from state.cluster import Cluster, Command, named_nodes
+from state.packing import Plain, Tls, Unix
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
     "Client",
+    "Command",
     "address",
     "connect",
     "connect_cluster",
     "eviction_warning",
     "is_cluster",
+    "is_cluster_url",
     "open_redis",
     "persistence_warning",
     "script",
+    "send",
     "server_identity",
 ]
 
-Client: TypeAlias = Redis | RedisCluster
+Client: TypeAlias = Redis | Cluster
 
 CONNECT_TIMEOUT: Final = 5.0
-# The longest call writes 4,000 profiles; ten seconds without a byte means that the server or the way to it is gone.
+# The longest call writes 8,000 profiles; ten seconds without a byte means that the server or the way to it is gone.
 TIMEOUT: Final = 10.0
 CLUSTER: Final = "+cluster"
 HEALTH_CHECK: Final = 30
-
-
-class _Packing:
-    """Packs commands in C: redis-py's asyncio connection does it in Python, at more than the cost of all else."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:  # noqa: ANN401 - redis-py's signature
-        head = args[0].encode() if isinstance(args[0], str) else args[0]
-        return [hiredis.pack_command((*head.split(), *args[1:]))]
-
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [packed for command in commands for packed in self.pack_command(*command)]
-
-
-class _Plain(_Packing, Connection):
-    pass
-
-
-class _Tls(_Packing, SSLConnection):
-    pass
-
-
-class _Unix(_Packing, UnixDomainSocketConnection):
-    pass
-
-
 _CLASSES: Final[dict[type[AbstractConnection], type[AbstractConnection]]] = {
-    Connection: _Plain,
-    SSLConnection: _Tls,
-    UnixDomainSocketConnection: _Unix,
+    Connection: Plain,
+    SSLConnection: Tls,
+    UnixDomainSocketConnection: Unix,
 }
 
 
@@ -106,28 +86,47 @@ def connect(url: str, *, timeout: float = TIMEOUT, connect_timeout: float = CONN
 
 
 def open_redis(url: str) -> Client:
-    """Make the client that a URL asks for; ``redis+cluster://`` and ``rediss+cluster://`` name any node of a Redis Cluster."""
-    scheme, _, rest = url.partition("://")
-    if scheme.endswith(CLUSTER):
-        return connect_cluster(f"{scheme.removesuffix(CLUSTER)}://{rest}")
-    return connect(url)
+    """Make the client that a URL asks for; ``redis+cluster://`` and ``rediss+cluster://`` name nodes of a Redis Cluster."""
+    return connect_cluster(url) if is_cluster_url(url) else connect(url)
 
 
-def connect_cluster(url: str, *, timeout: float = TIMEOUT, connect_timeout: float = CONNECT_TIMEOUT) -> RedisCluster:
-    """Make a client for a Redis Cluster, of which the URL names any node; it only retries what a moved slot needs."""
-    return RedisCluster.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=connect_timeout,
-        health_check_interval=HEALTH_CHECK,
-        protocol=2,
-        retry=Retry(NoBackoff(), 1),
-    )
+def connect_cluster(url: str, *, timeout: float = TIMEOUT, connect_timeout: float = CONNECT_TIMEOUT) -> Cluster:
+    """Make a client for a Redis Cluster, of which the URL names some nodes (``host:port,host:port``); one must answer."""
+    nodes, options = named_nodes(url)
+    defaults: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
+        "health_check_interval": HEALTH_CHECK,
+    }
+    return Cluster(nodes, **(defaults | options | {"protocol": 2}))
+
+
+async def send(redis: Client, commands: Iterable[Command], *, steady: bool = False) -> list[Any]:
+    """Send commands in one round trip, on a cluster of one key each; give the replies or raise the first error among them.
+
+    ``steady`` is what ``Cluster.send`` says of it; the client of one Redis tells of a lost connection anyway.
+    """
+    if isinstance(redis, Cluster):
+        return await redis.send(commands, steady=steady)
+    pipeline: Any = redis.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    # redis-py's own raising would quote the whole command, with megabytes of profiles.
+    replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
 def is_cluster(redis: Client) -> bool:
     """Tell whether keys of one call may live on different servers."""
-    return isinstance(redis, RedisCluster)
+    return isinstance(redis, Cluster)
+
+
+def is_cluster_url(url: str) -> bool:
+    """Tell whether a URL names nodes of a Redis Cluster."""
+    return url.partition("://")[0].endswith(CLUSTER)
 
 
 def address(url: str) -> str:
@@ -143,7 +142,7 @@ def script(name: str) -> str:
 
 
 async def _info(redis: Client, section: str) -> list[dict[str, Any]]:
-    found = await redis.info(section)
+    found = await (redis.info(section, target_nodes=Cluster.PRIMARIES) if isinstance(redis, Cluster) else redis.info(section))
     nodes = list(found.values())
     return nodes if nodes and all(isinstance(node, dict) for node in nodes) else [found]
 

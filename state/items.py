@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from state.connection import Client, is_cluster, script
+from state.connection import Client, Command, is_cluster, script, send
 from state.keys import ITEM_TTL, Keys
 
 __all__ = ["CATALOGUE", "CatalogueEntry", "Item", "Similar", "decode", "read", "write_catalogue", "write_statistics"]
@@ -72,25 +72,25 @@ def _values(entry: CatalogueEntry) -> tuple[int | bytes, ...]:
 async def write_catalogue(redis: Client, keys: Keys, partition: int, entries: Sequence[CatalogueEntry]) -> int:
     """Write catalogue entries of one partition of the items topic unless newer ones are stored; count the written."""
     step = 1 if is_cluster(redis) else CHUNK
-    pipeline: Any = redis.pipeline(transaction=False)
+    commands: list[Command] = []
     for first in range(0, len(entries), step):
         chunk = entries[first : first + step]
         values = [value for entry in chunk for value in _values(entry)]
         names = [keys.item(entry.item_id) for entry in chunk]
         head = (partition, ITEM_TTL, len(CATALOGUE), *CATALOGUE)
-        pipeline.execute_command("EVAL", script("write_items"), len(names), *names, *head, *values)
-    return sum(await pipeline.execute())
+        commands.append(("EVAL", script("write_items"), len(names), *names, *head, *values))
+    return sum(await send(redis, commands))
 
 
 async def write_statistics(redis: Client, keys: Keys, rows: Iterable[tuple[str, float, Sequence[tuple[str, float]]]]) -> None:
     """Write (item, decayed count, similar items with scores) and keep those items for another term."""
-    pipeline: Any = redis.pipeline(transaction=False)
+    commands: list[Command] = []
     for item_id, popularity, similar in rows:
         key = keys.item(item_id)
         listed = msgspec.json.encode([Similar(other, score) for other, score in similar])
-        pipeline.execute_command("HSET", key, "popularity", repr(float(popularity)), "similar", listed)
-        pipeline.execute_command("EXPIRE", key, ITEM_TTL)
-    await pipeline.execute()
+        commands.append(("HSET", key, "popularity", repr(float(popularity)), "similar", listed))
+        commands.append(("EXPIRE", key, ITEM_TTL))
+    await send(redis, commands)
 
 
 def decode(item_id: str, stored: Mapping[bytes, bytes]) -> Item | None:

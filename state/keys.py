@@ -34,6 +34,7 @@ FAMILIES: Final = {
     "trending": Family("trending", "zset", None, "owner of events partition 0"),
     "model": Family("model", "hash", None, "owner of events partition 0, forward only by write_model.lua"),
     "applied": Family("applied", "hash", None, "commit, by advance_applied.lua"),
+    "safe": Family("safe", "hash", None, "on a Redis Cluster, the owner of each partition"),
     "catalogue": Family("catalogue", "hash", None, "catalog agent, owner of events partition 0"),
     "snapshot": Family("snapshot", "hash", None, "snapshot writer, by flip_snapshot.lua"),
     "snapshot part": Family("snapshot:{offset}:{writer}:{i}", "string", PART_TTL, "snapshot writer"),
@@ -43,7 +44,7 @@ FAMILIES: Final = {
 class Keys:
     """The names of the keys under one prefix."""
 
-    __slots__ = ("_user", "applied", "catalogue", "model", "prefix", "snapshot_pointer", "trending")
+    __slots__ = ("_user", "applied", "catalogue", "model", "prefix", "safe", "snapshot_pointer", "trending")
 
     def __init__(self, prefix: str = "upwell:") -> None:
         """Take the prefix that every key starts with."""
@@ -52,6 +53,7 @@ class Keys:
         self.trending = self.prefix + b"trending"
         self.model = self.prefix + b"model"
         self.applied = self.prefix + b"applied"
+        self.safe = self.prefix + b"safe"
         self.catalogue = self.prefix + b"catalogue"
         self.snapshot_pointer = self.prefix + b"snapshot"
 

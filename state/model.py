@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from state.connection import Client, script
+from state.connection import Client, script, send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +57,8 @@ async def write(
         *("judged", judged),
         *("inertia", "" if inertia is None else repr(float(inertia))),
     )
-    command: tuple[Any, ...] = ("EVAL", script("write_model"), 1, keys.model, *values)
-    return bool(await redis.execute_command(*command))
+    (written,) = await send(redis, [("EVAL", script("write_model"), 1, keys.model, *values)])
+    return bool(written)
 
 
 def decode(stored: Mapping[bytes, bytes]) -> Model | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 from redis import Redis, RedisCluster, exceptions
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from state import items, model, segments, trending
-from state.connection import CONNECT_TIMEOUT, TIMEOUT, address
+from state.cluster import named_nodes
+from state.connection import CONNECT_TIMEOUT, TIMEOUT, address, is_cluster_url
 from state.keys import SEGMENTS, Keys
 from state.profiles import Entry, Stored
 
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     from state.trending import Trending
 
 __all__ = ["Neighbor", "Reader", "Reason", "Recommendation", "Recommended", "StateUnavailable", "Trigger", "User"]
+
+
+_AWAY: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterError,
+    exceptions.RedisClusterException,
+)
 
 
 class StateUnavailable(RuntimeError):
@@ -105,6 +115,13 @@ def _user(stored: Stored) -> User:
     )
 
 
+def _cluster(url: str, **options: Any) -> RedisCluster:  # noqa: ANN401 - redis-py's
+    nodes, own = named_nodes(url)
+    tls: Any = {"ssl": True} if own.pop("tls") else {}
+    node: Any = ClusterNode
+    return RedisCluster(startup_nodes=[node(*one) for one in nodes], **(options | own | tls))
+
+
 class Reader:
     """Reads users, items, segments, trending items and the model's figures from Redis.
 
@@ -112,19 +129,16 @@ class Reader:
     """
 
     def __init__(self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "upwell:", *, cluster: bool = False) -> None:
-        """Take the address of Redis (of any node, with ``cluster=True``) and the prefix of the keys."""
+        """Take the address of Redis and the prefix of the keys.
+
+        ``redis+cluster://host:port,host:port`` names some nodes of a Redis Cluster; ``cluster=True`` says so of any URL.
+        """
         self._address = address(url)
         self._keys = Keys(prefix)
-        kind: Any = RedisCluster if cluster else Redis
+        # A reader may be idle for hours; one more attempt on a fresh connection is invisible to it.
+        options = {"socket_timeout": TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT, "retry": Retry(NoBackoff(), 1)}
         with self._reachable():
-            self._redis: Any = kind.from_url(
-                url,
-                socket_timeout=TIMEOUT,
-                socket_connect_timeout=CONNECT_TIMEOUT,
-                # A reader may be idle for hours; one more attempt on a fresh connection is invisible to it.
-                retry=Retry(NoBackoff(), 1),
-                protocol=2,
-            )
+            self._redis: Any = (_cluster if cluster or is_cluster_url(url) else Redis.from_url)(url, **options, protocol=2)
 
     def user(self, user_id: str) -> User | None:
         """Read a user's profile; None: unknown."""
@@ -200,7 +214,7 @@ class Reader:
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.RedisClusterException) as error:
+        except _AWAY as error:
             reason = str(error).rstrip(".")
             fix = "start it there, or give the URL of the Redis that Upwell writes to (UPWELL_REDIS)"
             raise StateUnavailable(f"Redis at {self._address} cannot be read ({reason}); {fix}.") from error

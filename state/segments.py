@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from state.connection import send
 from state.keys import SEGMENTS, Keys
 
 if TYPE_CHECKING:
@@ -77,10 +78,7 @@ async def write(
 
 async def keep_only(redis: Client, keys: Keys, ids: Iterable[int]) -> None:
     """Remove all segments but these: the others are gone."""
-    pipeline: Any = redis.pipeline(transaction=False)
-    for segment in sorted(set(range(SEGMENTS)) - set(ids)):
-        pipeline.unlink(keys.segment(segment))
-    await pipeline.execute()
+    await send(redis, [("UNLINK", keys.segment(segment)) for segment in sorted(set(range(SEGMENTS)) - set(ids))])
 
 
 def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:
@@ -104,8 +102,6 @@ def decode(segment: int, stored: Mapping[bytes, bytes]) -> Segment | None:
 
 async def read(redis: Client, keys: Keys) -> list[Segment]:
     """Read all segments by id."""
-    pipeline: Any = redis.pipeline(transaction=False)
-    for k in range(SEGMENTS):
-        pipeline.hgetall(keys.segment(k))
-    found = [decode(k, stored) for k, stored in enumerate(await pipeline.execute())]
+    stored = await send(redis, [("HGETALL", keys.segment(k)) for k in range(SEGMENTS)])
+    found = [decode(k, fields) for k, fields in enumerate(stored)]
     return [segment for segment in found if segment]

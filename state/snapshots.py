@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from state.connection import Client, is_cluster, script
+from state.connection import Client, is_cluster, script, send
 from state.keys import PART_TTL, Keys
 
 if TYPE_CHECKING:
@@ -49,19 +49,15 @@ class Pointer(NamedTuple):
 
     newest: Named | None
     previous: Named | None
+    dropped: Named | None
     raw: bytes
 
 
 async def pointer(redis: Client, keys: Keys) -> Pointer:
-    """Read which snapshots there are."""
-    newest, previous = await _fields(redis, keys)
-    return Pointer(_named(newest), _named(previous), newest or b"")
-
-
-async def _fields(redis: Client, keys: Keys) -> list[bytes | None]:
-    command: tuple[Any, ...] = ("HMGET", keys.snapshot_pointer, "newest", "previous")
-    found: list[bytes | None] = await redis.execute_command(*command)
-    return found
+    """Read which snapshots there are, and on a cluster which one was removed last."""
+    (found,) = await send(redis, [("HMGET", keys.snapshot_pointer, "newest", "previous", "dropped")])
+    newest, previous, dropped = found
+    return Pointer(_named(newest), _named(previous), _named(dropped), newest or b"")
 
 
 def _named(stored: bytes | None) -> Named | None:
@@ -125,9 +121,8 @@ async def _flip_once(redis: Client, keys: Keys, current: Pointer, named: Named) 
     kept, dropped = await _kept(redis, keys, current)
     new = part_keys(keys, named)
     names = [keys.snapshot_pointer, *new, *part_keys(keys, dropped)]
-    values = (current.raw, msgspec.json.encode(named), msgspec.json.encode(kept) if kept else b"", len(new))
-    command: tuple[Any, ...] = ("EVAL", script("flip_snapshot"), len(names), *names, *values)
-    answer = await redis.execute_command(*command)
+    values = (current.raw, msgspec.json.encode(named), _told(kept), len(new), b"")
+    (answer,) = await send(redis, [("EVAL", script("flip_snapshot"), len(names), *names, *values)])
     if answer == MISSING:
         message = f"parts of the snapshot at {named.offset} are gone before it is complete: Redis is slow or evicts keys"
         raise RuntimeError(message)
@@ -135,16 +130,24 @@ async def _flip_once(redis: Client, keys: Keys, current: Pointer, named: Named) 
 
 
 async def _flip_cluster(redis: Client, keys: Keys, current: Pointer, named: Named) -> bool:
-    """Flip where the keys live on several servers: a death between the steps costs one snapshot, never both."""
+    """Flip where the keys live on several servers: a death between the steps costs one snapshot, never both.
+
+    The flip may be lost with its primary, and its parts would stay for good though nothing names them. So those of the newest
+    stay for good only when the next is there, and go in an hour before; the older of the two is there for good. What was
+    removed is removed once more by the next flip: a worker may die before it does so, and a shard may lose it.
+    """
     kept, dropped = await _kept(redis, keys, current)
-    values = (current.raw, msgspec.json.encode(named), msgspec.json.encode(kept) if kept else b"", 0)
-    command: tuple[Any, ...] = ("EVAL", script("flip_snapshot"), 1, keys.snapshot_pointer, *values)
-    if not await redis.execute_command(*command):
+    values = (current.raw, msgspec.json.encode(named), _told(kept), 0, _told(dropped))
+    (flipped,) = await send(redis, [("EVAL", script("flip_snapshot"), 1, keys.snapshot_pointer, *values)])
+    if not flipped:
         return False
-    for name in part_keys(keys, named):
-        await redis.persist(name)
-    await _unlink(redis, part_keys(keys, dropped))
+    await send(redis, [("PERSIST", name) for name in part_keys(keys, kept)])
+    await _unlink(redis, [*part_keys(keys, dropped), *part_keys(keys, current.dropped)])
     return True
+
+
+def _told(named: Named | None) -> bytes:
+    return msgspec.json.encode(named) if named else b""
 
 
 async def _unlink(redis: Client, names: Iterable[bytes]) -> None:

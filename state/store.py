@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from state.connection import Client, is_cluster, script
+from state.cluster import Cluster
+from state.connection import Client, Command, script, send
 from state.keys import USER_TTL, Keys
 from state.profiles import Stored, Write
 
@@ -17,8 +18,6 @@ __all__ = ["CHUNK", "Applied", "Store"]
 # One script call holds Redis for about 2 ms at this size; larger calls leave the processor's cache and are slower.
 CHUNK: Final = 100
 NOTHING: Final = -1
-
-Command = tuple[Any, ...]
 
 
 class Applied(NamedTuple):
@@ -35,7 +34,7 @@ class Store:
         """Take the client, the key names, the users per script call and the seconds a user is kept."""
         self._redis = redis
         self._keys = keys
-        self.cluster = is_cluster(redis)
+        self.cluster = isinstance(redis, Cluster)
         self._chunk = 1 if self.cluster else chunk
         self._ttl = ttl
         self._read = script("read_users")
@@ -54,8 +53,45 @@ class Store:
 
     async def applied(self) -> dict[int, int]:
         """Read the next offset of every partition."""
-        stored: Any = await self._redis.hgetall(self._keys.applied)
+        (stored,) = await send(self._redis, [("HGETALL", self._keys.applied)], steady=True)
         return {int(partition): int(offset) for partition, offset in stored.items()}
+
+    async def verify(self) -> dict[int, int]:
+        """Read the same, and raise where a primary of a cluster is not the server it was, or does not answer."""
+        if isinstance(self._redis, Cluster):
+            await self._redis.verify()
+        return await self.applied()
+
+    async def revive(self) -> None:
+        """Take the servers as they are now, after a failure and before anything is read again (rule 6)."""
+        if isinstance(self._redis, Cluster):
+            await self._redis.learn_primaries()
+        await self.applied()
+
+    async def doubtful(self, reached: Mapping[int, int]) -> dict[int, int]:
+        """Of these partitions, give those that other primaries than these were seen to hold, and up to where each is safe.
+
+        What was never seen before is taken for safe up to what is ``reached``.
+        """
+        if not isinstance(self._redis, Cluster):
+            return {}
+        (stored,) = await send(self._redis, [("HGETALL", self._keys.safe)], steady=True)
+        noted = {int(partition): value.decode().split() for partition, value in stored.items()}
+        await self.keep_safe({partition: at for partition, at in reached.items() if partition not in noted})
+        now = self._redis.primaries
+        return {partition: int(noted[partition][0]) for partition in reached if noted.get(partition, ("", now))[1] != now}
+
+    async def keep_safe(self, offsets: Mapping[int, int]) -> None:
+        """Note for whoever reads these partitions next: below these offsets all is safe, and these primaries have the rest."""
+        if isinstance(self._redis, Cluster) and offsets:
+            noted = [word for partition, at in offsets.items() for word in (partition, f"{at} {self._redis.primaries}")]
+            await send(self._redis, [("HSET", self._keys.safe, *noted)], steady=True)
+
+    async def set_back(self, offsets: Mapping[int, int]) -> None:
+        """Take less for applied, so that whoever takes over while it is applied again does not begin behind it."""
+        if offsets:
+            words = [word for pair in offsets.items() for word in pair]
+            await send(self._redis, [("HSET", self._keys.applied, *words)], steady=True)
 
     async def commit(self, writes: Mapping[int, Sequence[Write]], applied: Mapping[int, Applied]) -> dict[int, int | None]:
         """Write users, then the applied offsets, by partition; give the offsets stored before (None: none).
@@ -105,12 +141,4 @@ class Store:
         return ("EVAL", self._advance, len(keys), *keys, partition, expected, goal.end, *offsets)
 
     async def _send(self, commands: Iterable[Command]) -> list[Any]:
-        pipeline: Any = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        # redis-py's own raising would quote the whole command, with megabytes of profiles.
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
+        return await send(self._redis, commands, steady=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from state.connection import Client, script
+from state.connection import Client, script, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,8 +26,7 @@ class Trending(msgspec.Struct, frozen=True):
 async def replace(redis: Client, keys: Keys, counts: Mapping[str, float]) -> None:
     """Replace all trending items by these (item → decayed count) in one step."""
     values = [value for item_id, count in counts.items() for value in (repr(float(count)), item_id.encode())]
-    command: tuple[Any, ...] = ("EVAL", script("replace_trending"), 1, keys.trending, *values)
-    await redis.execute_command(*command)
+    await send(redis, [("EVAL", script("replace_trending"), 1, keys.trending, *values)])
 
 
 def decode(found: Iterable[tuple[bytes, float]]) -> list[Trending]:

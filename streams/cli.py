@@ -14,6 +14,7 @@ from streams.commands.doctor import doctor
 from streams.commands.evaluate import evaluate
 from streams.commands.failures import told
 from streams.commands.item import item
+from streams.commands.plan import plan
 from streams.commands.push import push
 from streams.commands.recommend import recommend
 from streams.commands.reset import reset
@@ -75,6 +76,7 @@ _COMMANDS = (
     (trending, "The items that are visited most these days."),
     (evaluate, "How good the recommendations would have been, on a file of events."),
     (bench, "What it does on this machine, beside its peers."),
+    (plan, "What a load needs: workers, memory, Redis, Kafka; and what is full first."),
     (doctor, "Check brokers, topics, Redis and settings; print the fixes."),
     (reset, "Accept a recreated topic or another number of partitions."),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.habits import HOURS
+from streams.models.ids import Ids
 from streams.models.models import Models
 from streams.models.traits import NO_BAND, price_mass, token_mass
 from streams.naming import Facet, Trait
@@ -38,10 +39,11 @@ _TYPES = {
 
 
 class Facets:
-    """Counts the traits of segments; it remembers what the tokens mean, for there are many and they never change."""
+    """Counts the traits of segments; it remembers what the tokens mean, for there are many and they seldom change."""
 
     def __init__(self, utc_offset_hours: float) -> None:
         self._offset = utc_offset_hours
+        self._read: Ids | None = None
         self._traits: list[Trait | None] = []
         self._bands = np.zeros(0, np.int64)
         self._categories = np.zeros(0, np.bool_)
@@ -73,8 +75,11 @@ class Facets:
         return Facet(sides, 1, mass[:, [0, 2]], mass.sum(axis=1))
 
     def _learn(self, models: Models) -> None:
-        """Read the tokens that are new."""
+        """Read the tokens that are new; all of them where some are gone, for the others are numbered anew."""
         tokens = models.catalog.tokens
+        if tokens is not self._read:
+            self._read, self._traits = tokens, []
+            self._bands, self._categories = self._bands[:0], self._categories[:0]
         fresh = tokens.names(range(len(self._traits), len(tokens)))
         self._traits += [_trait(token) for token in fresh]
         self._bands = np.concatenate([self._bands, [_band(token) for token in fresh]]).astype(np.int64)

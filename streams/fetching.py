@@ -34,15 +34,17 @@ class Fetching:
     async def take(self, size: int, epoch: int) -> tuple[int, dict[int, Messages]]:
         """Give the epoch in which they were asked for and at most so many messages by partition, none if none came for a while.
 
-        The consumer asks the broker again only when its buffer is taken. Where something was asked for ahead, the worker
-        was busy, and what came meanwhile would otherwise wait for another batch: so it asks once more.
+        The consumer asks the broker again only when its buffer is taken. Where something came while the worker was busy,
+        what came after it would wait for another batch: so it asks once more. A worker that waited itself does not: at a
+        low rate it would wait for an event that has not happened yet.
         """
         if self._ahead is None:
             return epoch, _by_partition(await self._consumer.getmany(timeout_ms=IDLE_MS, max_records=size))
         (asked, task), self._ahead = self._ahead, None
+        busy = task.done()
         fetched = _by_partition(await task)
         room = size - sum(map(len, fetched.values()))
-        if fetched and room > 0:
+        if busy and fetched and room > 0:
             more = _by_partition(await self._consumer.getmany(timeout_ms=_TOP_UP_MS, max_records=room))
             fetched |= {partition: [*fetched.get(partition, ()), *messages] for partition, messages in more.items()}
         return asked, fetched

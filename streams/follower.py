@@ -15,6 +15,7 @@ from streams.ends import end_of
 from streams.failures import Refusal, persist
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
+from streams.models.ids import Ids, pack
 from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.records import (
@@ -68,12 +69,20 @@ class Fold:
 
     def _learn(self, partition: int, lesson: Lesson) -> None:
         self.taught.remember(partition, lesson.origins.tolist())
-        self.touched.update(self.models.apply(lesson).tolist())
+        before = self.models.items
+        self._touch(before, self.models.apply(lesson).tolist())
 
     def _catalog(self, record: Record) -> bool:
-        change = decode_catalog(record.body)
-        self.touched.update(self.models.change_catalog(change).tolist())
+        change, before = decode_catalog(record.body), self.models.items
+        self._touch(before, self.models.change_catalog(change).tolist())
         return True
+
+    def _touch(self, before: Ids, items: Sequence[int]) -> None:
+        """Note items that changed; where some left, the others noted have other indexes."""
+        if self.models.items is not before:
+            found = self.models.items.find(pack(before.names(sorted(self.touched))))
+            self.touched = {index for index in found.tolist() if index >= 0}
+        self.touched.update(items)
 
     def _centers(self, record: Record) -> bool:
         centers = decode_centers(record.body)
@@ -204,8 +213,12 @@ class Follower:
 
     async def _take(self, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         async with self._lock:
+            before = self._fold.models.left()
             with self._metrics.stage("fold"):
                 folded = await self._folded(messages)
+            for kind, left in self._fold.models.left().items():
+                # Fewer where a reset let the models begin anew.
+                self._metrics.evicted.labels(kind).inc(max(0, left - before[kind]))
         for record, accepted in folded:
             if self._teacher.refused(record, accepted=accepted):
                 self._metrics.refused_records.inc()

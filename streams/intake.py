@@ -7,12 +7,10 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from state.store import Store
 from streams.decode import Batch
@@ -20,6 +18,7 @@ from streams.ends import end_of
 from streams.failures import is_transient, persist
 from streams.fetching import IDLE_MS, Fetching, Messages
 from streams.follower import Follower
+from streams.membership import Membership
 from streams.metrics import Metrics
 from streams.pipeline import Answer, Pipeline
 from streams.positions import Positions
@@ -30,8 +29,6 @@ __all__ = ["Intake"]
 
 log = logging.getLogger(__name__)
 
-# A worker that waits for Redis must not lose its partitions to one that would wait just the same.
-_MAX_POLL_MS = 3_600_000
 # How long the end of the worker waits for a batch that a server keeps from being finished.
 _GRACE_SECONDS = 3.0
 # A batch of so few is scored on the loop: the one before must be on the wire by then, or scoring keeps it from being sent.
@@ -41,6 +38,9 @@ _ON_THE_WIRE = 0.002  # s
 _UNDER_WAY = 2
 # A batch never gets smaller than this, or the cost of a round trip would keep it small.
 _FEWEST = 64
+# A batch takes at most this share of the time that all who wait will take, and at most so many times as long as usual:
+# nobody who waits notices, and a worker that stops finishes the batch in hand first.
+_OF_THE_WAIT, _LONGER = 0.1, 5
 
 
 class Leaving(NamedTuple):
@@ -50,7 +50,7 @@ class Leaving(NamedTuple):
     written: asyncio.Task[None]
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class Intake:
     """Reads the partitions that the group assigns to this worker and carries their events through the pipeline."""
 
     def __init__(
@@ -71,17 +71,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._topic = settings.topics.events
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.brokers,
-            group_id=settings.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=settings.intake.session_timeout_ms,
-            heartbeat_interval_ms=settings.intake.session_timeout_ms // 5,
-            max_poll_interval_ms=_MAX_POLL_MS,
             fetch_max_wait_ms=IDLE_MS,
         )
+        self._membership = Membership(settings, self.take)
         self._positions = Positions(self._topic, pipeline.teacher)
         self._resume: set[int] = set()
-        self._rewind = False
+        self._doubt: Exception | None = None
         self._epoch = 0
         self._size = _FEWEST
         self._fetching = Fetching(self._consumer)
@@ -94,12 +91,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def start(self) -> None:
         """Join the group."""
-        self._consumer.subscribe([self._topic], listener=self)
         await self._consumer.start()
-        self.partitions = len(self._consumer.partitions_for_topic(self._topic) or ())
+        self._point()
+        await self._membership.start()
+        self.partitions = self._membership.partitions
 
     async def run(self) -> None:
-        """Carry batches until stopped; whatever passes by itself is waited for, and then rule 2 says where to go on."""
+        """Stay in the group and carry batches until stopped."""
+        await asyncio.gather(self._membership.run(), self._carry_on())
+
+    async def _carry_on(self) -> None:
+        """Carry batches; whatever passes by itself is waited for, and then rule 2 says where to go on."""
         while not self._stopping:
             try:
                 await self._turn()
@@ -114,23 +116,29 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_SECONDS), self._in_hand:
                 await asyncio.shield(self._left())
+        await self._membership.stop()
         await self._fetching.stop()
         await self._consumer.stop()
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Finish the batch in hand before the partitions go; a worker that cannot is fenced by the rules anyway."""
-        async with self._in_hand:
-            # Only waited for: what became of them is for the loop to handle.
-            await self._left()
-            for partition in [topic_partition.partition for topic_partition in revoked]:
-                self._forget(partition)
-            self._epoch += 1
+    async def take(self, given: frozenset[int], missed: bool) -> frozenset[int]:  # noqa: FBT001 - a callback
+        """Read these partitions from now on, and give those that were let go: what was in hand of them is finished first.
 
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Mark the partitions for rule 2; the loop resumes them before it reads."""
-        self._resume |= {topic_partition.partition for topic_partition in assigned}
-        self._epoch += 1
-        self.joined = not self._resume
+        Where the worker ``missed`` a round, others may have read its partitions, and rule 2 holds for all of them; else only
+        for those it did not have.
+        """
+        async with self._in_hand:
+            held = frozenset(self._positions.next) | self._resume
+            let_go = held - given
+            if let_go:
+                # Only waited for: what became of them is for the loop to handle.
+                await self._left()
+            for partition in let_go:
+                self._forget(partition)
+            self._resume |= given if missed else given - held
+            self._epoch += 1
+            self._point()
+            self.joined = not self._resume
+        return let_go
 
     def go_back(self, partition: int) -> None:
         """Rule 4: an own record was refused; return to where the log stands."""
@@ -142,8 +150,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         return partition in self._positions.next
 
     def measure(self) -> None:
-        """Tell the metrics how far each partition is, and mark it for a rewind."""
-        self._positions.mark(time.monotonic(), self._settings.intake.rewind_s)
+        """Tell the metrics how far each partition is."""
         for partition, position in self._positions.next.items():
             end = self._consumer.highwater(TopicPartition(self._topic, partition)) or position
             applied = self._positions.applied[partition] or 0
@@ -152,15 +159,24 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._metrics.taught_offset.labels(partition).set(self._pipeline.teacher.taught.ends.get(partition, 0))
 
     async def look_back(self) -> None:
-        """Rule 6 where no commit would notice: go back when Redis has less than it had acknowledged."""
+        """Rule 6 where no commit would notice: go back when Redis has less than it had acknowledged, or other primaries."""
         known = {partition: applied for partition, applied in self._positions.applied.items() if applied is not None}
-        stored = await self._store.applied()
+        try:
+            stored = await self._store.verify()
+        except Exception as error:
+            self._doubt = error if self._store.cluster else None
+            raise
         if any(stored.get(partition, -1) < applied for partition, applied in known.items()):
             log.warning("Redis has less than it had acknowledged; going back to the last offsets that are safe")
             self._resume |= set(self._positions.next)
-            self._rewind = self._store.cluster
+        elif not self._resume and self._store.cluster:
+            # Only here: while a shard is away, what is applied on the others must not come to be taken for safe.
+            self._positions.mark(time.monotonic(), self._settings.intake.rewind_s)
+            await self._store.keep_safe(self._positions.safe())
 
     async def _turn(self) -> None:
+        if self._doubt is not None:
+            raise self._doubt
         if self._resume:
             async with self._in_hand:
                 await self._settle()
@@ -172,29 +188,29 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             return
         for batch in self._bounded(fetched):
             async with self._in_hand:
+                if self._stopping:
+                    return  # the batch in hand was the last: others may read on from there
                 if epoch != self._epoch or self._resume:
-                    self._put_back()
+                    self._point()
                     return
                 await self._carry(batch)
 
-    def _put_back(self) -> None:
-        """Return what was fetched before a rebalance: it is read again from the positions."""
-        for partition, position in self._positions.next.items():
-            self._consumer.seek(TopicPartition(self._topic, partition), position)
+    def _point(self) -> None:
+        """Read on from the positions; what was fetched beyond them is read again."""
+        places = {TopicPartition(self._topic, partition): position for partition, position in self._positions.next.items()}
+        if self._consumer.assignment() != places.keys() or not places:
+            self._consumer.assign(list(places))
+        for place, position in places.items():
+            self._consumer.seek(place, position)
 
     def _bounded(self, fetched: Mapping[int, Messages]) -> Iterator[dict[int, Messages]]:
-        """Split what one fetch brought at the bound in bytes: compressed batches may hold far more than they weigh."""
-        part: dict[int, list[ConsumerRecord[bytes, bytes]]] = {}
-        weight = 0
-        for partition, messages in fetched.items():
-            for message in messages:
-                size = len(message.value or b"") + len(message.key or b"")
-                if weight and weight + size > self._settings.intake.batch_bytes:
-                    yield dict(part)
-                    part, weight = {}, 0
-                part.setdefault(partition, []).append(message)
-                weight += size
-        yield dict(part)
+        """Split what one fetch brought at the bound in bytes of a partition: compressed, it may hold far more than it weighs."""
+        shares = {partition: _shares(messages, self._settings.intake.batch_bytes) for partition, messages in fetched.items()}
+        while shares:
+            part = {partition: share for partition, rest in shares.items() if (share := next(rest, None))}
+            shares = {partition: shares[partition] for partition in part}
+            if part:
+                yield part
 
     async def _carry(self, messages: Mapping[int, Messages]) -> None:
         began = time.monotonic()
@@ -211,10 +227,21 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._adapt(count, time.monotonic() - began)
 
     def _adapt(self, count: int, seconds: float) -> None:
-        """Let a batch take about ``batch_ms``: small when there is little to do, thousands when the worker is behind."""
-        wanted = count * self._settings.intake.batch_ms / 1000 / max(seconds, 1e-6)
+        """Let a batch take about ``batch_ms``: small when there is little to do, thousands when the worker is behind.
+
+        Where more waits than that, a batch may take a share of the wait, for who acted often in it is answered once.
+        """
+        each = max(seconds, 1e-6) / count
+        usual = self._settings.intake.batch_ms / 1000
+        wanted = min(max(usual, _OF_THE_WAIT * each * self._waiting()), _LONGER * usual) / each
         aim = min(max(wanted, _FEWEST), self._settings.intake.batch_events)
         self._size = max(_FEWEST, int((self._size + aim) / 2)) if count < self._size else int(min(aim, 2 * self._size))
+
+    def _waiting(self) -> int:
+        """How many events wait to be read, as far as the consumer was told."""
+        read = self._positions.next
+        ends = ((self._consumer.highwater(TopicPartition(self._topic, one)), at) for one, at in read.items())
+        return sum(end - at for end, at in ends if end is not None)
 
     def _leave(self, answer: Answer) -> Leaving:
         """Rule 5: publish and await the acknowledgements, then write Redis, batch after batch."""
@@ -270,17 +297,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         metrics.cached_profiles.set(len(self._pipeline.profiles))
 
     async def _commit_to_kafka(self) -> None:
-        """Commit at most once a second: nothing but lag tools read it, and a commit that fails is made up by the next."""
-        if time.monotonic() - self._committed_at < 1.0:
-            return
-        self._committed_at = time.monotonic()
-        offsets = {
-            TopicPartition(self._topic, p): applied for p, applied in self._positions.applied.items() if applied is not None
-        }
-        try:
-            await self._consumer.commit(offsets)
-        except KafkaError as error:
-            log.debug("committing offsets to Kafka failed: %s", error)
+        """Commit at most once a second."""
+        if time.monotonic() - self._committed_at >= 1.0:
+            self._committed_at = time.monotonic()
+            await self._membership.commit({p: at for p, at in self._positions.applied.items() if at is not None})
 
     async def _recover(self, error: Exception) -> None:
         """Rule 6: something was lost or away; when all is back, drop the profiles and go on by rule 2."""
@@ -290,29 +310,39 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._leaving.clear()
             self._pipeline.profiles.let_go_all()
             self._resume |= set(self._positions.next)
-            self._rewind = self._store.cluster
         # Without the lock: a rebalance or the end of the worker must not wait for Redis.
-        await persist("Redis", self._store.applied)
+        await persist("Redis", self._store.revive)
+        self._doubt = None
 
     async def _resume_partitions(self, partitions: Sequence[int]) -> None:
         """Rule 2, for partitions assigned, refused or to be read again."""
         await self._follower.to_end()
-        applied = await self._store.applied()
+        applied = await self._set_back(partitions, await self._store.applied())
         places = [TopicPartition(self._topic, partition) for partition in partitions]
         begins = await self._consumer.beginning_offsets(places)
         # Under the lock of the fold, whose positions and origins belong together: nothing beyond these ends is taught by then.
         async with self._pipeline.lock:
             self._take_up(places, applied, begins, await self._ends(places, applied))
         self._resume -= set(partitions)
-        self._rewind = False
         self._epoch += 1
         self.joined = True
+
+    async def _set_back(self, partitions: Sequence[int], applied: Mapping[int, int]) -> dict[int, int]:
+        """Rule 6 on a cluster: where writes may be lost, take only that for applied which is safe, and have Redis do so too."""
+        safe = await self._store.doubtful({partition: applied.get(partition, 0) for partition in partitions})
+        less = {partition: at for partition, at in safe.items() if at < applied.get(partition, 0)}
+        for partition, at in less.items():
+            log.warning("%s[%d]: applying again from %d, not from %d", self._topic, partition, at, applied[partition])
+            self._positions.set_back(partition, at)
+        await self._store.set_back(less)
+        return {**applied, **less}
 
     async def _ends(self, places: Sequence[TopicPartition], applied: Mapping[int, int]) -> dict[TopicPartition, int]:
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
         taught = self._pipeline.teacher.taught.ends
         for place, end in ends.items():
             if max(applied.get(place.partition, 0), taught.get(place.partition, 0)) > end:
+                self._consumer.assign([*places])
                 ends[place] = await end_of(self._consumer, place, end)
         return ends
 
@@ -324,14 +354,24 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         ends: Mapping[TopicPartition, int],
     ) -> None:
         for place in places:
-            at = self._positions.resume(
-                place.partition, applied.get(place.partition), begins[place], ends[place], rewind=self._rewind
-            )
+            self._positions.resume(place.partition, applied.get(place.partition), begins[place], ends[place])
             self._pipeline.profiles.release(place.partition)
-            self._consumer.seek(place, at)
+        self._point()
 
     def _forget(self, partition: int) -> None:
         self._positions.release(partition)
         self._resume.discard(partition)
         self._pipeline.profiles.release(partition)
         self._metrics.forget_partition(partition)
+
+
+def _shares(messages: Messages, most: int) -> Iterator[Messages]:
+    """Split messages so that each part weighs at most so many bytes, or is one message."""
+    first = weight = 0
+    for place, message in enumerate(messages):
+        size = len(message.value or b"") + len(message.key or b"")
+        if place > first and weight + size > most:
+            yield messages[first:place]
+            first, weight = place, 0
+        weight += size
+    yield messages[first:]

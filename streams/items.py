@@ -53,6 +53,9 @@ class ItemNumbers(Numbers):
         self._indexes = np.full(1024, -1, np.int32)
         self._unresolved: list[int] = []
         self._resolved_at = 0
+        self._known: Ids | None = None
+        self._seen = 0
+        self._left = False
 
     def _add(self, text: str) -> int:
         number = super()._add(text)
@@ -65,12 +68,28 @@ class ItemNumbers(Numbers):
 
     def indexes(self, items: Ids) -> NDArray[np.int32]:
         """Give each number's index in the models, -1 for an item that the learned log has not shown yet."""
-        if self._unresolved and self._resolved_at != len(items):
-            found = items.find(pack([self.ids[number] for number in self._unresolved]))
-            self._indexes[self._unresolved] = found
-            self._unresolved = [number for number, index in zip(self._unresolved, found, strict=True) if index < 0]
-            self._resolved_at = len(items)
+        if items is not self._known:
+            self._renumber(items)
+        if (self._unresolved or self._left) and self._resolved_at != len(items):
+            self._resolve(items)
         return self._indexes
+
+    def _renumber(self, items: Ids) -> None:
+        """Look all numbers up anew: some items left the models, and the others have other indexes."""
+        self._left = self._known is not None
+        self._indexes[: len(self.ids)] = items.find(pack(self.ids))
+        self._known, self._seen, self._resolved_at = items, len(items), len(items)
+
+    def _resolve(self, items: Ids) -> None:
+        """Look up those that are awaited; and, among the items that are new, those that were here before and had left."""
+        found = items.find(pack([self.ids[number] for number in self._unresolved]))
+        self._indexes[self._unresolved] = found
+        self._unresolved = [number for number, index in zip(self._unresolved, found, strict=True) if index < 0]
+        for index in range(self._seen, len(items)) if self._left else ():
+            number = self._numbers.get(items.name(index).decode())
+            if number is not None:
+                self._indexes[number] = index
+        self._seen = self._resolved_at = len(items)
 
 
 def _room(array: NDArray[Number], size: int) -> NDArray[Number]:

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from state import items, model, segments, snapshots, trending
+from state import catalogue, items, model, segments, snapshots, trending
 from state.connection import Client
 from state.keys import Keys
-from streams.agents.stock import Stock
+from streams.agents.stock import AT_ONCE, Stock
 from streams.follower import Fold
 from streams.metrics import Metrics
+from streams.models.admitting import bare
 from streams.models.kmeans import KMeans
 from streams.models.models import Models
 from streams.publisher import Publisher
@@ -71,10 +72,12 @@ class Keeper:
         self._similar = Similar(settings)
         self._describer = Describer(settings)
         self._asked = 0
+        self._asked_items = 0
         self._written = -1
         self._frozen_at = -1
         self._ticks = 0
         self._kept: set[int] | None = None
+        self._holder = ""
         self.names: dict[int, str] = {}
 
     @property
@@ -93,6 +96,7 @@ class Keeper:
                 self._forget()
                 await self._stock.lost()
             await self._stock.look()
+            await self._recall()
         if models.version == self._written and not self._fold.touched:
             return
         self._written = models.version
@@ -107,8 +111,19 @@ class Keeper:
         else:
             self._fold.touched.clear()
 
+    async def _recall(self) -> None:
+        """Have entries taught again of items that came back: once they have left, the models know them by visits alone."""
+        if self.models.active_items.left:
+            found, asked = await self._aside(bare, self.models, self._asked_items, AT_ONCE)
+            if found:
+                await self._stock.recall([item.decode() for item in found])
+            self._asked_items = asked
+
     async def _lost(self) -> bool:
         stored = await model.read(self._redis, self._keys)
+        before, self._holder = self._holder, catalogue.holder(self._redis)
+        if before not in {"", self._holder}:
+            return True
         return self._written >= 0 and (stored is None or stored.version < self._written)
 
     def _forget(self) -> None:

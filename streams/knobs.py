@@ -69,14 +69,30 @@ def addresses(text: str) -> str:
 
 
 def _redis_url(text: str) -> RedisURL:
+    scheme, _, _ = text.partition("://")
+    cluster = scheme in {"redis+cluster", "rediss+cluster"}
     try:
         url = urlsplit(text)
-        legal = bool(url.hostname) and (url.port or 1) > 0 and re.fullmatch(r"/?\d*", url.path)
+        hosts = url.netloc.rpartition("@")[2].split(",")
+        # A cluster has several nodes, and one database.
+        legal = (
+            re.fullmatch(r"/?0?" if cluster else r"/?\d*", url.path) and (cluster or len(hosts) == 1) and all(map(_node, hosts))
+        )
     except ValueError:
         legal = False
-    if (legal and url.scheme in {"redis", "rediss", "redis+cluster", "rediss+cluster"}) or text.startswith("unix:///"):
+    if (legal and (cluster or scheme in {"redis", "rediss"})) or text.startswith("unix:///"):
         return RedisURL(text)
+    if cluster:
+        raise ValueError(
+            "it names no nodes of a Redis Cluster; write it as redis+cluster://HOST:PORT,HOST:PORT, with no database but 0"
+        )
     raise ValueError("it is no Redis URL; write it as redis://127.0.0.1:6379/0, or rediss:// for TLS")
+
+
+def _node(text: str) -> bool:
+    """Tell whether a text is a host, with or without a port; raises ValueError for a port that is none."""
+    node = urlsplit(f"//{text}")
+    return bool(node.hostname) and node.port != 0 and node.netloc == text and not text.isspace()
 
 
 def exclusion(text: str) -> str:
@@ -99,6 +115,8 @@ def source_names(text: str) -> str:
 
 
 Count = Annotated[int, Field(ge=1, le=1000)]
+# As text too: the environment and options have no numbers.
+NoLimit = Annotated[Literal[0], BeforeValidator(lambda given: 0 if given == "0" else given)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(ge=60, le=3650 * _DAY)]
 Quarters = Annotated[float, Field(ge=0, le=1, multiple_of=0.25)]
@@ -145,18 +163,18 @@ class Topics(_Section):
 class Intake(_Section):
     """How events are read."""
 
-    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 4_000
-    """Most events of a micro-batch. Larger ones cost latency and memory, and past 4,000 gain little throughput."""
+    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 8_000
+    """Most events of a micro-batch. Larger ones cost memory; who acts several times in one is answered once."""
     batch_bytes: Annotated[int, Field(ge=65_536, le=900_000)] = 800_000
-    """Most bytes of a micro-batch: what it teaches is one message per partition, and brokers take a megabyte by default."""
+    """Most bytes of a partition in a micro-batch: what they teach is one message, and brokers take a megabyte by default."""
     batch_ms: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """How long a micro-batch may take under load, in ms: batches adapt to it, and it bounds a busy worker's latency."""
+    """How long a micro-batch may take under load, in ms: batches adapt to it; five times as long where far more wait."""
     session_timeout_ms: Annotated[int, Field(ge=6_000, le=300_000)] = 10_000
     """Silence after which Kafka gives a worker's partitions to others, in ms; brokers allow no less than 6,000."""
     future_skew_s: Annotated[float, Field(ge=0, le=_DAY)] = 300.0
     """How far an event's time may lie after its record's, in seconds; what lies further would freeze decay."""
     rewind_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
-    """How much log is applied again after a Redis Cluster lost writes, in s: its shards lose different amounts."""
+    """How much log is applied again when a primary of a Redis Cluster was replaced, in s: more than its replica lags behind."""
     cached_users: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
     """Profiles kept in a worker's memory, about 10 kB each; others are read from Redis when they act."""
 
@@ -243,6 +261,10 @@ class ModelKnobs(_Section):
     """Most tokens (brand, category, tags, price band, words) kept of a catalogue entry."""
     posting: Annotated[int, Field(ge=8, le=1_024)] = 64
     """Last items kept of each token: where `content` looks for candidates."""
+    max_users: NoLimit | Annotated[int, Field(ge=10_000, le=1 << 30)] = 0
+    """Most users in the models, about 1.1 kB each; newcomers then take the place of the least recently active. 0: all stay."""
+    max_items: NoLimit | Annotated[int, Field(ge=10_000, le=1 << 30)] = 0
+    """Most items in the models, about 2.7 kB each, those of the catalogue too; as `models.max_users`."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the first weights of the blend's hidden layer."""
     rate: Share = 0.2
@@ -298,8 +320,13 @@ class ModelKnobs(_Section):
         """Give the sources that are heard, in the order of all."""
         return tuple(name for name in SOURCES if self.sources == "all" or name in self.sources.split(","))
 
+    def limits(self) -> dict[str, int]:
+        """Give the most users and items; nothing where neither is limited, as in logs older than these settings."""
+        return {"users": self.max_users, "items": self.max_items} if self.max_users or self.max_items else {}
+
 
 _LEARNED_KNOBS = {"visitors", "length", "short", "long", "dimensions", "tokens_per_item", "posting", "seed", "rate", "shrink"}
+_LEARNED_KNOBS |= {"max_users", "max_items"}
 
 
 class Serve(_Section):

@@ -13,6 +13,7 @@ from streams.metrics import Metrics
 from streams.models.models import Models
 from streams.observe import Observed
 from streams.pipeline import Answer, Pipeline
+from streams.profiles import Reads
 from streams.records import decode
 from streams.scoring import Scored
 from streams.settings import Settings
@@ -31,11 +32,20 @@ class _Nowhere:
 class Loop:
     """A pipeline whose records come back at once, as if worker, broker and Redis took no time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reads: Reads | None = None,
+        metrics: Metrics | None = None,
+        partitions: int = 1,
+    ) -> None:
         self.fold = Fold(Models(**settings.parameters()), Taught())
         self.teacher = Teacher(1, self.fold.taught)
-        self.pipeline = Pipeline(settings, self.fold.models, self.teacher, _Nowhere(), Metrics(CollectorRegistry()))
-        self.teacher.resume(0, None)
+        metrics = metrics or Metrics(CollectorRegistry())
+        self.pipeline = Pipeline(settings, self.fold.models, self.teacher, reads or _Nowhere(), metrics)
+        for partition in range(partitions):
+            self.teacher.resume(partition, None)
         self._offset = 0
 
     def finish(self, answer: Answer) -> None:

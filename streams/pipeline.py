@@ -89,6 +89,8 @@ class Pipeline:
                 scored = await self._score(observed)
         with self._metrics.stage("encode"):
             answer = Answer(dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
+            # Of every event, not of every list: a list answers all of its user's events in the batch.
+            answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)
             self._recommend(answer, observed, scored)
         return answer
@@ -122,6 +124,5 @@ class Pipeline:
             profile.updated_at = now
             message = self._messages.recommendation(profile, partition, trigger, scored, row, now)
             answer.recommendations.append((profile.user_id.encode(), message))
-            answer.received.append(trigger.received)
             # Taken now: the next batch changes the profile before this one is written.
             answer.writes[partition].append(profile.write(partition, scored.histories[row], scored.neighbors[row], message))

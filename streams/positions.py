@@ -26,21 +26,33 @@ class Positions:
         self._topic = topic
         self._teacher = teacher
         self._marks: deque[tuple[float, dict[int, int | None]]] = deque()
+        self._bound = 0.0
         self.next: dict[int, int] = {}
         self.applied: dict[int, int | None] = {}
 
     def mark(self, now: float, rewind: float) -> None:
-        """Remember what is applied now, and forget all but one of the marks that are older than ``rewind`` seconds."""
+        """Remember what is applied now, and forget all but one of the marks that are older than ``rewind`` seconds.
+
+        Call it when all of Redis was just seen to be what it was: what is marked is taken for safe ``rewind`` seconds later.
+        """
         self._marks.append((now, dict(self.applied)))
-        while len(self._marks) > 1 and self._marks[1][0] <= now - rewind:
+        self._bound = now - rewind
+        while len(self._marks) > 1 and self._marks[1][0] <= self._bound:
             self._marks.popleft()
 
-    def resume(self, partition: int, applied: int | None, begin: int, end: int, *, rewind: bool = False) -> int:
-        """Rule 2: take up a partition whose offsets run from ``begin`` to ``end``, of which Redis has ``applied``.
+    def safe(self) -> dict[int, int]:
+        """Give what was applied long enough ago: the shards of a Redis Cluster lose different amounts, but not of that."""
+        at, marked = self._marks[0] if self._marks else (self._bound, {})
+        return {p: offset for p, offset in marked.items() if offset is not None and p in self.next} if at <= self._bound else {}
 
-        With ``rewind`` go back further, to what was applied some seconds ago: the shards of a Redis Cluster lose different
-        amounts when it fails over (rule 6).
-        """
+    def set_back(self, partition: int, at: int) -> None:
+        """Take no more for safe than ``at``, for what is above is applied again."""
+        for _, marked in self._marks:
+            known = marked.get(partition)
+            marked[partition] = at if known is None else min(known, at)
+
+    def resume(self, partition: int, applied: int | None, begin: int, end: int) -> int:
+        """Rule 2: take up a partition whose offsets run from ``begin`` to ``end``, of which Redis has ``applied``."""
         taught = self._teacher.taught.ends.get(partition)
         if max(applied or 0, taught or 0) > end:
             raise Refusal(
@@ -48,21 +60,19 @@ class Positions:
                 "the topic was recreated.",
                 fix="upwell reset",
             )
-        at = self._teacher.resume(partition, self._rewound(partition, applied) if rewind else applied)
+        at = self._teacher.resume(partition, applied)
         if at is not None and at < begin:
             log.warning("%s[%d]: events %d to %d were deleted before they were applied", self._topic, partition, at, begin)
         self.next[partition] = begin if at is None else max(at, begin)
         self.applied[partition] = applied
         return self.next[partition]
 
-    def _rewound(self, partition: int, applied: int | None) -> int | None:
-        marked = self._marks[0][1].get(partition) if self._marks else None
-        return applied if applied is None or marked is None else min(applied, marked)
-
     def release(self, partition: int) -> None:
         """Forget a partition that went to another worker."""
         self.next.pop(partition, None)
         self.applied.pop(partition, None)
+        for _, marked in self._marks:
+            marked.pop(partition, None)
         self._teacher.release(partition)
 
     def begins(self, partitions: Iterable[int]) -> dict[int, int]:

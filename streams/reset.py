@@ -134,6 +134,7 @@ async def _follow(consumer: AIOKafkaConsumer, log: TopicPartition, fold: Fold, e
 
 async def _forget_offsets(redis: Client, keys: Keys) -> None:
     await redis.delete(keys.applied)
+    await redis.delete(keys.safe)
     async for key in redis.scan_iter(match=keys.user("*"), count=_SCAN):
         fields: Any = await redis.hkeys(key)
         if places := [field for field in fields if field.startswith(b"at:")]:

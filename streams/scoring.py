@@ -122,7 +122,9 @@ class Scorer:
         drawn = asked.explore > 0
         chance = seeds(self._settings.rerank.seed, *np.array(triggers, np.int64).reshape(-1, 2).T) if drawn else None
         ranked = self.recommender.recommend(self._models, query, vectors, segments, net, asked, chance)
-        kept = ranked.starts, ranked.candidates, ranked.features, ranked.context, ranked.shown
+        # By numbers that stay: until the user acts again, items may leave and others have their indexes.
+        numbers = self._models.numbers(ranked.candidates)
+        kept = ranked.starts, numbers, ranked.features, ranked.context, ranked.shown
         self._kept.keep(_slots(profiles), *kept)
         return ranked
 
@@ -136,8 +138,10 @@ class Scorer:
         table = table[self._kept.items[table[:, 1], 0] >= 0]
         judged = np.bincount(table[:, 0])
         # Only a list that held the item has anything to say; the others need not be copied.
-        table = table[self._kept.hold(table[:, 1], indexes[table[:, 2]])]
-        slots, targets, segments = table[:, 1], indexes[table[:, 2]], table[:, 3].astype(np.int16)
+        targets = self._models.numbers(indexes[table[:, 2]])
+        held = self._kept.hold(table[:, 1], targets)
+        table, targets = table[held], targets[held]
+        slots, segments = table[:, 1], table[:, 3].astype(np.int16)
         if not len(table):
             return Judged(judged, table[:, 0], segments, np.zeros((0, 0)), np.zeros((0, 0), np.int64))
         kept, features = self._kept.items[slots], self._kept.read(slots)
@@ -165,9 +169,10 @@ class Scorer:
             )
 
     def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
-        """Give the users' indexes in the models, looking up those not known yet."""
-        if unknown := [profile for profile in profiles if profile.index < 0]:
-            found = self._models.users.find(pack([profile.user_id.encode() for profile in unknown]))
+        """Give the users' indexes in the models, looking up those not known yet, or known by an index that is another's now."""
+        users, limited = self._models.users, self._models.active_users.limit > 0
+        if unknown := [one for one in profiles if one.index < 0 or (limited and not users.has(one.index, one.user_id.encode()))]:
+            found = users.find(pack([profile.user_id.encode() for profile in unknown]))
             for profile, index in zip(unknown, found.tolist(), strict=True):
                 profile.index = index
         return np.array([profile.index for profile in profiles], np.int32)

@@ -86,9 +86,9 @@ class Serving(Service):
         warming = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(warm(self.settings))))
         await persist("the broker", lambda: topics.ensure(self.settings))
         await persist("Redis", self.redis.ping)
-        for warning in (await persistence_warning(self.redis), await eviction_warning(self.redis)):
-            if warning:
-                log.warning(warning)
+        for warning in (persistence_warning, eviction_warning):
+            if said := await persist("Redis", partial(warning, self.redis)):
+                log.warning(said)
         self.fold = await self._load()
         self._wire()
         await persist("the broker", self.publisher.start)

@@ -69,7 +69,8 @@ class Settings(BaseModel):
     brokers: Annotated[str, AfterValidator(addresses)] = "127.0.0.1:9092"
     """Kafka's brokers, host:port with commas between; a few of them are enough, the others are found."""
     redis: RedisURL = RedisURL("redis://127.0.0.1:6379/0")
-    """Redis, as a URL: redis://user:password@host:port/database; rediss:// for TLS. Its password is never shown."""
+    """Redis, as a URL: redis://user:password@host:port/database; rediss:// for TLS; redis+cluster://host:port,host:port for a
+    cluster, of which some nodes are enough. Its password is never shown."""
     group: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "upwell"
     """Consumer group; workers of one group share the work."""
     prefix: Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")] = "upwell:"
@@ -103,7 +104,8 @@ class Settings(BaseModel):
     def parameters(self) -> dict[str, dict[str, Any]]:
         """Give the keyword parameters of the models, by model."""
         knobs = self.models
-        return {
+        limits = {"limits": knobs.limits()} if knobs.limits() else {}
+        return limits | {
             "visits": {"visitors": knobs.visitors, "length": knobs.length},
             "popularity": {"short": knobs.short, "long": knobs.long},
             "catalog": {

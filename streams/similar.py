@@ -26,7 +26,8 @@ class Similar:
         self._weights[0, COVISIT] = 1.0
 
     def rows(self, models: Models, items: NDArray[np.int32]) -> list[Row]:
-        """Give (item id, decayed count, similar items with scores) for each item index."""
+        """Give (item id, decayed count, similar items with scores) for each item index; none for one past the last."""
+        items = items[items < len(models.items)]  # some may have left since these were noted
         if not len(items):
             return []
         n = len(items)

@@ -18,7 +18,8 @@ from streams.records import encode_knobs
 
 __all__ = ["Frozen", "freeze", "thaw"]
 
-VERSION = 1
+# The newest that is read. In version 2 is who was active when; a fold without limits has nothing of it, and is version 1.
+VERSION = 2
 _MAGIC = b"ULSNAP"
 
 
@@ -53,7 +54,7 @@ def freeze(fold: Fold) -> Frozen:
     """Copy the fold's arrays; call it between two folds."""
     arrays = {name: np.array(array) for name, array in fold.models.arrays().items()}
     header = _Header(
-        VERSION,
+        2 if "limits" in fold.models.parameters else 1,
         fold.taught.ends,
         fold.taught.origins,
         fold.partitions,

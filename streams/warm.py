@@ -10,29 +10,44 @@ import numpy as np
 
 from streams.decode import Batch
 from streams.facets import Facets
+from streams.knobs import ModelKnobs
 from streams.memory import Loop
 from streams.models.clusterers import clusterer
 from streams.models.ids import Ids, pack
 from streams.models.kmeans import KMeans
 from streams.models.lloyd import halve
+from streams.models.popularity import Popularity
 from streams.settings import Settings
 from streams.similar import Similar
 
 __all__ = ["warm"]
 
 _FEW = 8  # the smallest buffer
+_MOST = 2
 _LONG = 64  # windows after which everything that recurs has come once
 
 
 async def warm(settings: Settings) -> None:
     """Bring the compiled kernels into this process; the first time on a machine it compiles them for all processes to come."""
-    loop = Loop(settings)
-    for offset in range(0, 12, 4):
+    loop = Loop(_crowded(settings))
+    for offset in range(0, 16, 4):
         messages = [_message(offset + place) for place in range(4)]
         loop.finish(await loop.pipeline.prepare(Batch({0: messages}, {0: offset}), 1))
     Facets(0.0).of(loop.fold.models, [0])
     _group(settings)
+    if settings.models.max_items:
+        # In the loop no segment has a best list yet.
+        listed = Popularity(segments=1)
+        listed.apply([0, 1], [1.0, 1.0], [0.0, 0.0], [0, 0])
+        listed.keep(np.array([1]))
     Similar(settings).rows(loop.fold.models, loop.fold.models.visits.item_users[:1, :0].astype("int32").ravel())
+
+
+def _crowded(settings: Settings) -> Settings:
+    """Where users or items are limited, let so few in that some leave."""
+    knobs = settings.models
+    few = {"max_users": min(knobs.max_users, _MOST), "max_items": min(knobs.max_items, _MOST)}
+    return settings.model_copy(update={"models": knobs.model_copy(update=few)})
 
 
 def _group(settings: Settings) -> None:
@@ -51,11 +66,14 @@ def _group(settings: Settings) -> None:
 
 
 def _message(offset: int) -> SimpleNamespace:
-    value = b'{"type":"view","user_id":"u%d","item_id":"i%d","timestamp":%d}' % (offset % 3, offset % 5, 1 + offset)
+    late = offset // 12  # the last batch is of others
+    names = offset % 3 + 3 * late, offset % 5 + 5 * late
+    value = b'{"type":"view","user_id":"u%d","item_id":"i%d","timestamp":%d}' % (*names, 1 + offset)
     return SimpleNamespace(offset=offset, timestamp=1000 * (1 + offset), key=None, value=value, headers=())
 
 
 if __name__ == "__main__":
     began = time.monotonic()
     asyncio.run(warm(Settings()))
+    asyncio.run(warm(Settings(models=ModelKnobs(max_users=10_000, max_items=10_000))))
     print(f"kernels compiled in {time.monotonic() - began:.0f} s")  # noqa: T201 - run by hand and by make

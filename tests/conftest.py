@@ -1,4 +1,11 @@
-"""The fixtures by file: names, servers, workers, stored (what is in Redis); outcome holds the two hooks."""
+"""The fixtures by file: names, servers, workers, stored (what is in Redis); outcome holds two more hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = [
     "tests.outcome",
@@ -7,3 +14,18 @@ pytest_plugins = [
     "tests.fixtures.stored",
     "tests.fixtures.workers",
 ]
+
+
+class _LiveBeside(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Runs the tests on Apache Kafka one after another, beside all others: two at once would be slower than that.
+
+    pytest-xdist's own groups are lost with this version of pytest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.rpartition("/")[0]
+        return folder if folder in {"tests/live", "tests/deploy"} else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return _LiveBeside(config, log)

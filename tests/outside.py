@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from redis.cluster import ClusterNode
+from redis.exceptions import RedisClusterException
 
 from tests.waiting import wait_until_sync
 
@@ -46,6 +48,14 @@ def event(user: str, item: str, kind: str = "view", **more: object) -> dict[str,
     return {"type": kind, "user_id": user, "item_id": item, **more}
 
 
+def _client(url: str) -> Any:
+    """Redis, or a Redis Cluster by the first of its nodes."""
+    if not url.startswith("redis+cluster://"):
+        return redis.Redis.from_url(url)
+    nodes = [node.split(":") for node in url.removeprefix("redis+cluster://").split(",")]
+    return redis.RedisCluster(startup_nodes=[ClusterNode(host, int(port)) for host, port in nodes])
+
+
 class Outside:
     """One set of topics and keys, through librdkafka and redis-py; `tree` are the settings of the worker behind."""
 
@@ -53,7 +63,7 @@ class Outside:
         self.topics: Mapping[str, str] = tree["topics"]
         self.prefix: str = tree["prefix"]
         self.brokers: str = tree["brokers"]
-        self.redis = redis.Redis.from_url(tree["redis"])
+        self.redis = _client(tree["redis"])
         # Java's partitioner by default; librdkafka's own is another one.
         options = {"partitioner": "murmur2_random", "linger.ms": 2, "acks": "all", "message.max.bytes": 4 << 20}
         common = {"bootstrap.servers": self.brokers, "log_level": 0}
@@ -129,7 +139,7 @@ class Outside:
     def _settled(self) -> bool:
         try:
             return self.applied() == self.ends()
-        except (redis.RedisError, KafkaException):
+        except (redis.RedisError, RedisClusterException, KafkaException):
             return False
 
     def wait(self, look: Callable[[], T], what: str) -> T:

@@ -241,7 +241,7 @@ def test_every_source_has_its_section() -> None:
 
 def test_the_figures_have_their_bounds_and_their_command() -> None:
     rows = table(README, "| figure |")
-    assert len(rows) == 5
+    assert len(rows) == 12
     assert all(all(row) and len(row) == 3 for row in rows)
     assert "`make bench`" in README
 

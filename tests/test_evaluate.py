@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import random
@@ -12,7 +13,10 @@ import pytest
 
 from streams.cli import main
 from streams.evaluation.recorded import events_of
+from streams.evaluation.report import report
+from streams.evaluation.run import Evaluation
 from streams.models.sources import SOURCES
+from streams.settings import Settings
 
 MEASURES = ["hr@10", "hr@20", "mrr@20", "ndcg@10"]
 MOMENT = 1_700_000_000  # all at one moment: nothing decays, and popularity is a plain count
@@ -155,3 +159,26 @@ def test_the_table_names_the_blend_first(tmp_path, capsys):
     names = [line[0] for line in lines if line[0] in {"blend", *SOURCES}]
     assert names[0] == "blend"
     assert sorted(names[1:]) == sorted(SOURCES)
+
+
+def test_limits_above_all_there_are_change_no_figure(evaluate, tmp_path):
+    file = written(tmp_path, world(300))
+    free, limited = evaluate(file), evaluate(file, "--set", "models.max_users=10000", "--set", "models.max_items=10000")
+    assert {name for name in free if free[name] != limited[name]} <= {"seconds", "recommend_us", "learn_us", "settings"}
+
+
+def test_lists_are_counted_by_the_items_that_they_showed_also_where_these_left(tmp_path):
+    shown = []
+    knobs = Settings().models.model_copy(update={"max_users": 5, "max_items": 8})
+    events, _ = events_of(written(tmp_path, world(200)))
+    found = Evaluation(
+        Settings().model_copy(update={"models": knobs}),
+        events,
+        witness=lambda _row, _event, ranked, run: shown.append(run.models.items.names(ranked.items[0][ranked.items[0] >= 0])),
+    )
+    asyncio.run(found.run())
+    assert min(found.models.left().values()) > 20
+    for row, names in enumerate(shown):
+        listed = found.outcome.lists[row]
+        assert found.items.names(listed[listed >= 0]) == names[: len(listed)]
+    assert report(found, 0.0)["lists"]["known_items"] == len(events.item_ids)

@@ -30,13 +30,14 @@ NAMES = {
     "upwell_batch_events_bucket",
     "upwell_segment_size",
     "upwell_hit_rate",
+    "upwell_evicted_total",
     "upwell_snapshot_seconds_bucket",
     "upwell_snapshot_bytes",
     "upwell_snapshot_timestamp_seconds",
     "upwell_ready",
     "upwell_ready_part",
 }
-BOUNDED_LABELS = {"stage", "partition", "segment", "source", "origin", "part", "le"}
+BOUNDED_LABELS = {"stage", "partition", "segment", "source", "origin", "part", "kind", "le"}
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 seconds = st.lists(st.sampled_from(BOUNDS) | st.floats(0, 10), max_size=50)
 

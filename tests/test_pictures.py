@@ -1,4 +1,4 @@
-"""The pictures of docs/models.md: one for every model, each as the models draw it now."""
+"""The pictures of docs/models.md and docs/scale.md: one for every model, each as it is drawn now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from docs.pictures.__main__ import HERE, PICTURES, draw
 
-MODELS = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+MODELS, SCALE = ((Path(__file__).parents[1] / "docs" / name).read_text(encoding="utf-8") for name in ("models.md", "scale.md"))
 
 WORDS = re.compile(r">([^<>]+)</text>")
 
@@ -23,7 +23,7 @@ def test_every_section_shows_a_picture_with_its_words():
 
 def test_every_picture_is_shown():
     assert {f"{name}.svg" for name in PICTURES} == {path.name for path in HERE.glob("*.svg")}
-    assert {f"pictures/{name}.svg" for name in PICTURES} == {*re.findall(r"\((pictures/[^)]+)\)", MODELS)}
+    assert {f"pictures/{name}.svg" for name in PICTURES} == {*re.findall(r"\((pictures/[^)]+)\)", MODELS + SCALE)}
 
 
 @pytest.mark.parametrize("name", sorted(PICTURES))

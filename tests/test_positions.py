@@ -76,6 +76,43 @@ def test_rule_6_what_another_worker_brought_further_is_expected_from_then_on():
     assert mine.goals({0: 6}) == {0: Applied(8, 6)}
 
 
+def marked(rewind=3.0):
+    """A partition of which a hundred more are applied every second."""
+    mine = positions(0)
+    mine.resume(0, 0, 0, 9_999)
+    for second in range(8):
+        mine.applied[0] = 100 * second
+        mine.mark(float(second), rewind)
+    return mine
+
+
+def test_rule_6_safe_is_what_was_applied_so_many_seconds_before_all_shards_were_last_seen_whole():
+    assert marked().safe() == {0: 400}
+    assert marked(rewind=0.0).safe() == {0: 700}
+
+
+def test_rule_6_nothing_is_known_to_be_safe_before_so_many_seconds():
+    assert positions().safe() == {}
+    assert marked(rewind=8.0).safe() == {}
+
+
+def test_rule_6_what_is_applied_again_is_not_taken_for_safe_meanwhile():
+    mine = marked()
+    mine.set_back(0, 150)
+    mine.applied[0] = 150
+    assert mine.safe() == {0: 150}
+    for second in range(8, 12):
+        mine.mark(float(second), 3.0)
+        assert mine.safe() == {0: 150}
+
+
+def test_rule_6_a_partition_that_comes_back_has_no_marks_of_before():
+    mine = marked()
+    mine.release(0)
+    mine.resume(0, 0, 0, 9_999)
+    assert mine.safe() == {}
+
+
 def test_a_partition_that_went_away_is_forgotten():
     mine = positions(3)
     mine.resume(0, 3, 0, 9)

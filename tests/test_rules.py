@@ -21,7 +21,9 @@ from streams.learned import Taught, Teacher
 from streams.positions import Positions
 from streams.profiles import Profiles
 from streams.records import Record
+from tests import rules_world
 from tests.rules_history import KINDS, WORKERS, Step, steps
+from tests.rules_worker import PARAMETERS
 from tests.rules_world import World
 
 if TYPE_CHECKING:
@@ -118,6 +120,14 @@ async def test_each_event_counts_exactly_once_in_any_history(
 
 @pytest.mark.parametrize("history", [*FOUND, *range(HISTORIES)])
 async def test_each_event_counts_exactly_once_in_these_histories(redis: Redis, keys: Keys, history: int | str) -> None:
+    await live(redis, keys, history)
+
+
+@pytest.mark.parametrize("history", [*FOUND, *range(0, HISTORIES, 3)])
+async def test_so_it_does_where_users_and_items_leave_the_models(
+    redis: Redis, keys: Keys, history: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules_world, "PARAMETERS", PARAMETERS | {"limits": {"users": 4, "items": 4}})
     await live(redis, keys, history)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.demo_worker import environment
 from streams.settings import Settings, SettingsError, load, settings_table
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -30,6 +31,11 @@ class TestSources:
     def test_without_any_give_the_defaults(self):
         assert load() == Settings()
         assert load().brokers == "127.0.0.1:9092"
+
+    def test_survive_the_way_through_the_environment(self, monkeypatch):
+        for name, value in environment(Settings()).items():
+            monkeypatch.setenv(name, value)
+        assert load() == Settings()
 
     def test_win_in_the_order_file_environment_options(self, tmp_path, monkeypatch):
         (tmp_path / "upwell.toml").write_text(
@@ -102,6 +108,10 @@ class TestAWrongSetting:
             ("brokers", "a:99999", "no host:port"),
             ("http", "6066", "write it as 127.0.0.1:"),
             ("redis", "127.0.0.1:6379", "redis://127.0.0.1:6379/0"),
+            ("redis", "redis+cluster://a:1,b:x", "write it as redis+cluster://HOST:PORT,HOST:PORT"),
+            ("redis", "redis+cluster://a:1,", "it names no nodes of a Redis Cluster"),
+            ("redis", "redis+cluster://a:1/3", "with no database but 0"),
+            ("redis", "redis://a:1,b:2", "it is no Redis URL"),
             ("exclude", "none,view", "neither none, nor seen, nor event types"),
             ("exclude", "", "purchase,dislike"),
             ("log_level", "loud", "`debug` or `info`"),
@@ -177,6 +187,12 @@ class TestSecrets:
         assert "s3cret" not in repr(settings)
         assert settings.redis.masked == "redis://me:***@host:6379/1"
         assert settings.redis == settings.redis.get_secret_value() == "redis://me:s3cret@host:6379/1"
+
+    def test_a_cluster_is_named_by_some_of_its_nodes(self):
+        url = "rediss+cluster://me:s3cret@one:7000,two,[::1]:7002/0?ssl_cert_reqs=none"
+        settings = load(None, {"redis": url})
+        assert settings.redis == url
+        assert settings.redis.masked == url.replace("s3cret", "***")
 
     @pytest.mark.parametrize("url", ["http://me:s3cret@host", "redis://:s3cret@host:99999999", "redis://me:s3c@ret@host/x"])
     def test_a_wrong_url_is_told_without_its_password(self, url):

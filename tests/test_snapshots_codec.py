@@ -86,13 +86,32 @@ async def test_a_snapshot_may_be_read_from_a_buffer(log):
 
 def test_a_snapshot_of_a_newer_version_is_refused_with_what_to_do():
     known = data(Fold(Models(**PARAMETERS), Taught()))
-    newer = known.replace(b'"version":%d' % VERSION, b'"version":%d' % (VERSION + 1))
+    newer = known.replace(b'"version":1', b'"version":%d' % (VERSION + 1))
     with pytest.raises(Refusal, match=f"of version {VERSION + 1}; this program reads up to version {VERSION}") as refusal:
         thaw(newer, PARAMETERS)
     assert refusal.value.fix == "upgrade this worker to the version of the others"
 
 
+LIMITED = PARAMETERS | {"limits": {"users": 3, "items": 4}}
+
+
+@pytest.mark.parametrize("end", [1, 5, 14, 22])
+async def test_a_thawed_fold_goes_on_alike_where_users_and_items_leave(log, end):
+    log = [encode(Record(Kind.LAYOUT, 1, 3, 0, 0, encode_knobs(LIMITED))), *log[1:]]
+    fold = follow(Fold(Models(**LIMITED), Taught()), log, end)
+    thawed = thaw(data(fold), LIMITED)
+    assert data(thawed) == data(fold)
+    assert state(follow(thawed, log)) == state(follow(fold, log))
+    assert min(fold.models.left().values()) > 0
+
+
+def test_only_a_fold_with_limits_is_written_as_a_version_that_older_programs_do_not_read():
+    for parameters, version in ((PARAMETERS, 1), (LIMITED, VERSION)):
+        assert b'"version":%d' % version in data(Fold(Models(**parameters), Taught()))
+
+
 OTHERS = [
+    ("limits", "users", 20_000),
     ("visits", "visitors", 9),
     ("visits", "length", 9),
     ("popularity", "short", 7200.0),
@@ -107,7 +126,7 @@ OTHERS = [
 @pytest.mark.parametrize(("part", "knob", "value"), OTHERS)
 async def test_a_snapshot_made_with_other_settings_is_refused_with_what_to_do(log, part, knob, value):
     fold = follow(Fold(Models(**PARAMETERS), Taught()), log)
-    other = PARAMETERS | {part: PARAMETERS[part] | {knob: value}}
+    other = PARAMETERS | {part: PARAMETERS.get(part, {}) | {knob: value}}
     with pytest.raises(Refusal, match="made with other model settings") as refusal:
         thaw(data(fold), other)
     assert "upwell reset --models" in refusal.value.fix

@@ -1,4 +1,4 @@
-"""Draw every picture of docs/models.md from the models themselves: python -m docs.pictures [NAME ...]."""
+"""Draw every picture of docs/models.md and docs/scale.md from what they tell of: python -m docs.pictures [NAME ...]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from docs.pictures import learners, sources
+from docs.pictures import learners, scale, sources
 
 HERE = Path(__file__).parent
 # The salt and the missing date make a picture the same bytes every time; text stays text.
@@ -33,6 +33,7 @@ PICTURES: dict[str, Callable[[Figure], None]] = {
         learners.similarity,
         learners.blend,
         learners.rerank,
+        scale.shards,
     )
 }
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from state import catalogue, items
+from state import catalogue, entries, items
 from state.connection import Client
 from state.keys import Keys
 from streams.catalogue import Entry, change_of
@@ -94,6 +94,13 @@ class Stock:
         """Redis lost writes: whether of the catalogue too, nobody knows."""
         await catalogue.doubt(self._redis, self._keys)
 
+    async def recall(self, item_ids: Sequence[str]) -> None:
+        """Teach again what Redis has of items that came back to the models; their entries left with them."""
+        found = await entries.read(self._redis, self._keys, item_ids)
+        if found:
+            change = change_of([(one.partition, one.offset, _recalled(one)) for one in found])
+            await self._publisher.append(encode(Record(Kind.CATALOG, 0, 0, 0, 0, encode_catalog(change))))
+
     async def stop(self) -> None:
         """Leave what is not read to the next worker."""
         if self._reading is not None:
@@ -101,12 +108,13 @@ class Stock:
             await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _read_all(self) -> None:
+        held = catalogue.holder(self._redis)
         async with reading(self._settings.brokers) as consumer:
             ends = await ends_of(consumer, await self._places(consumer))
             for place, begin in (await consumer.beginning_offsets(ends)).items() if ends else ():
                 consumer.seek(place, begin)
             kept = await self._keep_to(consumer, ends)
-        await catalogue.complete(self._redis, self._keys)
+        await catalogue.complete(self._redis, self._keys, held)
         if kept:
             log.info("%d entries of topic %s were read again, for Redis did not have them all", kept, self._topic)
 
@@ -147,6 +155,14 @@ def _decoded(messages: Sequence[Message], incarnation: int) -> tuple[list[Entry]
             headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
             dead.append(DeadLetter(message.key, message.value, message.partition, message.offset, reason, list(headers)))
     return entries, dead
+
+
+def _recalled(stored: entries.Stored) -> Item | Deleted:
+    item = stored.item
+    if item is None:
+        return Deleted(stored.item_id)
+    said = item.name, item.brand, tuple(item.category), item.price, tuple(item.tags), item.available is not False
+    return Item(item.item_id, *said, item.url, item.image)
 
 
 def _row(fence: int, entry: Item | Deleted) -> items.CatalogueEntry:

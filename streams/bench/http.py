@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import msgspec
@@ -16,7 +16,8 @@ from redis import Redis
 
 from state.keys import Keys
 from state.reader import Reason, Recommendation, Recommended, Trigger
-from streams.bench.figures import Figure, percentiles
+from streams.bench.figures import Figure, Told, Wanted, bars, percentiles
+from streams.bench.panels import Distribution
 from streams.bench.place import BenchFailed, Place
 from streams.demo_worker import Worker
 from streams.watched import HOST
@@ -50,20 +51,27 @@ class _Server(Worker):
             return False
 
 
-def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
-    """Read so many recommendations over 16 connections, and as many from Redis itself."""
+def run(place: Place, wanted: Wanted) -> Told:
+    """Read `count` recommendations over 16 connections, some times over, and each time as many from Redis itself."""
+    count = wanted.count
+    rates: list[float] = []
+    redis: list[float] = []
+    times: list[list[float]] = []
     with place.figure("http") as settings:
         message = _filled(settings)
         place.say(f"http: {count:,} recommendations of {len(message):,} bytes over {CONNECTIONS} connections")
         with closing(_Server(settings).start()) as server:
-            took, times = asyncio.run(_load(server.port, count, message))
-        found = percentiles([1000 * one for one in times])
-        peers = {"Redis itself, one by one": count / _redis(settings, count)}
-        return [
-            Figure("reads over HTTP, 1 process", count / took, "/s", at_least=PER_SECOND, peers=peers),
-            Figure("reads over HTTP, p90", found["p90"], "ms", at_most=P90_MS),
-            Figure("reads over HTTP, p99", found["p99"], "ms"),
-        ], {}
+            for _ in range(wanted.runs):
+                took, answers = asyncio.run(_load(server.port, count, message))
+                rates.append(count / took)
+                times.append([1000 * one for one in answers])
+                redis.append(count / _redis(settings, count))
+    reads = Figure("reads over HTTP, 1 process", rates, "/s", at_least=PER_SECOND, peers={"Redis itself, one by one": redis})
+    found = [percentiles(one) for one in times]
+    slow = Figure("reads over HTTP, p90", [one["p90"] for one in found], "ms", at_most=P90_MS)
+    figures = [reads, slow, Figure("reads over HTTP, p99", [one["p99"] for one in found], "ms")]
+    times_of = Distribution("reads over HTTP", "ms", {"upwell serve": [ms for one in times for ms in one]})
+    return Told(figures, panels=(bars(reads, "upwell serve"), times_of))
 
 
 def _filled(settings: Settings) -> bytes:

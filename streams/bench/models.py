@@ -1,15 +1,14 @@
-"""Models: how good and how quick segments, similarity and recommendations are by themselves, without a broker."""
+"""Models: how good and how quick segments, similarity, recommendations and the fold are by themselves, without a broker."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from streams.bench import clusters, recommending, similarity
-from streams.bench.figures import Figure
+from streams.bench import clusters, folding, recommending, similarity
+from streams.bench.figures import Told, Wanted, bars
 from streams.bench.place import Place
 
 
-def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
+def run(place: Place, wanted: Wanted) -> Told:
     """Measure each, on `count` events, points or updates, or on a share of them."""
-    parts = (clusters, similarity, recommending)
-    return [figure for part in parts for figure in part.figures(count, say=place.say)], {}
+    parts = (clusters, similarity, recommending, folding)
+    figures = [figure for part in parts for figure in part.figures(wanted.count, runs=wanted.runs, say=place.say)]
+    return Told(figures, panels=[bars(figure) for figure in figures if figure.peers])

@@ -46,16 +46,17 @@ class Place:
     say: Say = field(default=lambda _: None)
 
     @contextmanager
-    def figure(self, name: str, **over: object) -> Iterator[Settings]:
-        """Settings on topics and keys of their own, which are removed when the figure is measured."""
+    def figure(self, name: str, *, events: str = "", session_ms: int = SESSION_MS, **over: object) -> Iterator[Settings]:
+        """Settings on topics and keys of their own, which are removed when the figure is measured; `events` may be another's."""
         own = f"bench-{name}-{secrets.token_hex(3)}"
         topics = {role: f"{own}.{role}" for role in ("events", "items", "recommendations", "segments", "dead", "learned")}
+        names = topics | ({"events": events} if events else {})
         settings = self.settings.model_copy(
             update={
                 "group": own,
                 "prefix": f"{own}:",
-                "topics": self.settings.topics.model_copy(update=topics),
-                "intake": self.settings.intake.model_copy(update={"session_timeout_ms": SESSION_MS}),
+                "topics": self.settings.topics.model_copy(update=names),
+                "intake": self.settings.intake.model_copy(update={"session_timeout_ms": session_ms}),
             }
             | over
         )
@@ -124,6 +125,27 @@ def wait_applied(worker: Worker, reader: Reader, count: int, look: Callable[[int
         if now - moved > STALLED or (worker.starts and not worker.alive):
             raise BenchFailed(f"{done} of {count} events were applied; the worker's last words: {worker.last_words()}")
         time.sleep(POLL)
+
+
+@dataclass(slots=True)
+class Drained:
+    """How fast waiting events were applied: the first batch begins the time, so its events do not count."""
+
+    count: int
+    begun: float
+    first: float = 0.0
+    before: int = 0
+
+    def look(self, done: int) -> None:
+        """Notice the first batch."""
+        if done and not self.before:
+            self.first, self.before = time.perf_counter(), done
+
+    def rate(self, ended: float) -> float:
+        """Events/s; a world of one batch counts from the start."""
+        if self.before < self.count:
+            return (self.count - self.before) / (ended - self.first)
+        return self.count / (ended - self.begun)
 
 
 def page(worker: Worker) -> Page:

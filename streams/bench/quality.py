@@ -12,7 +12,7 @@ import msgspec
 
 from streams import sample
 from streams.bench import item_knn
-from streams.bench.figures import Figure
+from streams.bench.figures import Figure, Told, Wanted, bars
 from streams.bench.place import Place
 from streams.evaluation.recorded import Recorded, events_of, items_of, recorded
 from streams.evaluation.report import report
@@ -32,20 +32,21 @@ BARS = {
 }
 
 
-def run(place: Place, count: int, files: Sequence[str] = (), *, limit: int | None = None) -> tuple[list[Figure], dict[str, Any]]:
-    """Evaluate the sample's first `count` purchases, then the first `limit` events of each file, with and without repeats."""
+def run(place: Place, wanted: Wanted) -> Told:
+    """Evaluate the sample's first `count` purchases, then the files, whole or as much of them, with and without repeats."""
+    limit = None if wanted.whole else wanted.count
     told: list[Figure] = []
     results: dict[str, Any] = {}
     if not item_knn.installed():
         place.say("quality: implicit is not installed, so its models are left out (pip install implicit)")
-    sets = [("Complete Journey", _purchases(count), _products())]
-    sets += [(_name(file), events_of(file, limit=limit)[0], _catalogue(Path(file))) for file in files]
+    sets = [("Complete Journey", _purchases(wanted.count), _products())]
+    sets += [(_name(file), events_of(file, limit=limit)[0], _catalogue(Path(file))) for file in wanted.files]
     for name, events, items in sets:
         for exclude, said in PROTOCOLS.items():
             result = _evaluated(place, exclude, events, items, f"{name}{said}")
             told += [_figure(measure, name, exclude, result) for measure in MEASURES]
             results[f"{name}{said}"] = result
-    return told, {"quality": results}
+    return Told(told, {"quality": results}, [bars(one, "the blend") for one in told])
 
 
 def _name(file: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from streams.bench import http, latency, memory, models, quality, restart, throughput
-from streams.bench.figures import Figure, rounded
+from streams.bench import handover, http, latency, memory, models, quality, restart, soak, throughput, workers
+from streams.bench.figures import Figure, Runs, Told, Wanted, least, middle, most, rounded
+from streams.bench.known import EVERY, FIGURES
 from streams.commands.output import figure, table
 from streams.watched import EmbeddedError
 
@@ -15,55 +17,67 @@ if TYPE_CHECKING:
 
     from streams.bench.place import Place
 
-NAMES = ("throughput", "latency", "http", "memory", "restart", "models", "quality")
-NEEDS_SERVERS = ("throughput", "latency", "http", "memory", "restart")
-EVENTS = 100_000
-# Of the events of the drain: 20 s at 2,000/s; 20,000 reads; a million; 150,000.
-LATENCY_SHARE, READS_SHARE, LONG, QUALITY_SHARE = 0.4, 0.2, 10, 1.5
+MEASURED: Mapping[str, Callable[[Place, Wanted], Told]] = {
+    "throughput": throughput.run,
+    "workers": workers.run,
+    "handover": handover.run,
+    "latency": latency.run,
+    "http": http.run,
+    "memory": memory.run,
+    "restart": restart.run,
+    "models": models.run,
+    "quality": quality.run,
+    "soak": soak.run,
+}
 
-Told = tuple[list[Figure], dict[str, Any]]
 
-
-def measured(name: str, place: Place, wanted: int | None, files: Sequence[str]) -> Told:
-    """Measure a figure by its name, or all: `wanted` events in the drain, others in proportion; without it files are whole."""
-    count = wanted or EVENTS
-    some = int(QUALITY_SHARE * count)
-    runs: dict[str, Callable[[], Told]] = {
-        "throughput": lambda: throughput.run(place, count),
-        "latency": lambda: latency.run(place, max(10, int(LATENCY_SHARE * count))),
-        "http": lambda: http.run(place, max(10, int(READS_SHARE * count))),
-        "memory": lambda: memory.run(place, LONG * count),
-        "restart": lambda: restart.run(place, LONG * count),
-        "models": lambda: models.run(place, count),
-        "quality": lambda: quality.run(place, some, files, limit=some if wanted else None),
-    }
-    if name != "all":
-        return runs[name]()
-    runs["memory"] = lambda: _memory_and_restart(place, LONG * count)
+def measured(name: str, place: Place, wanted: Wanted) -> Told:
+    """Measure a figure by its name, or all that belong to all: `count` events in the drain, the others in proportion."""
+    if name != EVERY:
+        return MEASURED[name](place, _share(name, wanted))
+    runs = {name: run for name, run in MEASURED.items() if FIGURES[name].with_all} | {"memory": _memory_and_restart}
     del runs["restart"]
-    told = [run() for run in runs.values()]
-    return [one for figures, _ in told for one in figures], {key: value for _, more in told for key, value in more.items()}
+    found = [run(place, _share(name, wanted)) for name, run in runs.items()]
+    return Told(
+        [one for told in found for one in told.figures],
+        {key: value for told in found for key, value in told.more.items()},
+        [panel for told in found for panel in told.panels],
+    )
 
 
-def _memory_and_restart(place: Place, count: int) -> Told:
+def _share(name: str, wanted: Wanted) -> Wanted:
+    return replace(wanted, count=max(10, int(FIGURES[name].share * wanted.count)))
+
+
+def _memory_and_restart(place: Place, wanted: Wanted) -> Told:
     """One long drain serves both."""
-    with memory.taught(place, count) as (settings, figures):
+    with memory.taught(place, wanted.count) as (settings, told):
         try:
-            restarts, more = restart.after(place, settings, count)
+            after = restart.after(place, settings, wanted.count)
         except EmbeddedError as error:
             # The embedded broker tells a log's end wrongly, and a worker refuses a log that seems to have become shorter.
             place.say(f"restart: not measured, for {error}")
-            return figures, {}
-        return figures + restarts, more
+            return told
+        return Told([*told.figures, *after.figures], after.more, [*told.panels, *after.panels])
 
 
 def shown(figures: Sequence[Figure], servers: str) -> Table:
     """The figures as people read them."""
-    rows = [(one.name, f"{figure(rounded(one.value))} {one.unit}".strip(), _promise(one), _peers(one)) for one in figures]
+    rows = [(one.name, f"{_runs(one.runs)} {one.unit}".strip(), _promise(one), _peers(one)) for one in figures]
     return table(("figure", "measured", "promised", "beside it, in the same run"), rows, title=servers or None)
 
 
+def _runs(runs: Runs) -> str:
+    """The median, and between which values the runs lay."""
+    value = figure(rounded(middle(runs)))
+    if not isinstance(runs, Sequence) or len(runs) == 1:
+        return value
+    return f"{value} ({figure(rounded(least(runs)))} to {figure(rounded(most(runs)))})"
+
+
 def _promise(one: Figure) -> str:
+    if one.invalid:
+        return f"INVALID: {one.invalid}"
     if one.kept is None:
         return ""
     bound = f"≥ {figure(one.at_least)}" if one.at_least is not None else f"≤ {figure(one.at_most)}"
@@ -71,4 +85,4 @@ def _promise(one: Figure) -> str:
 
 
 def _peers(one: Figure) -> str:
-    return ", ".join(f"{name} {figure(rounded(value))}" for name, value in one.peers.items())
+    return ", ".join(f"{name} {_runs(runs)}" for name, runs in one.peers.items())

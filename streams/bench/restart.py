@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from state.connection import connect
 from streams.bench import memory
-from streams.bench.figures import Figure
+from streams.bench.figures import Figure, Told, Wanted
+from streams.bench.panels import Bars
 from streams.bench.place import BenchFailed, Place, page, working
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ PATIENCE = 60.0  # s until it must have done so
 LOOK = 0.1  # s between two looks
 
 
-def run(place: Place, count: int) -> tuple[list[Figure], dict[str, Any]]:
+def run(place: Place, wanted: Wanted) -> Told:
     """Measure alone, after `count` events are learned."""
-    with memory.taught(place, count) as (settings, _):
-        return after(place, settings, count)
+    with memory.taught(place, wanted.count) as (settings, _):
+        return after(place, settings, wanted.count)
 
 
-def after(place: Place, settings: Settings, count: int) -> tuple[list[Figure], dict[str, Any]]:
+def after(place: Place, settings: Settings, count: int) -> Told:
     """Measure where a worker learned `count` events and left no snapshot."""
     place.say("restart: folding the whole log")
     asyncio.run(_forget_snapshots(settings))
@@ -39,7 +40,8 @@ def after(place: Place, settings: Settings, count: int) -> tuple[list[Figure], d
         Figure(f"restart on {count:,} events, by snapshot", newest, "s", at_most=PROMISED),
         Figure(f"restart on {count:,} events, folding all", whole, "s", at_most=PROMISED),
     ]
-    return figures, {"snapshot_bytes": size}
+    rows = {"by snapshot": newest, "folding all": whole}
+    return Told(figures, {"snapshot_bytes": size}, [Bars(f"restart on {count:,} events", "s", rows, PROMISED)])
 
 
 def _seconds(settings: Settings) -> float:

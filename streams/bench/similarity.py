@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from statistics import median
 
 import numpy as np
 
 from streams.bench.figures import Figure
+from streams.bench.known import RUNS
 from streams.models.compile import Float64, Int64
 from streams.models.similarity import Similarity
 
@@ -22,24 +22,33 @@ PEER_SHARE = 0.1  # of the updates; plain Python would take minutes
 SEED = 7
 
 Columns = tuple[Int64, Int64, Float64]
+Run = Callable[[Similarity, Columns], None]
 
 
-def figures(count: int = 100_000, *, rounds: int = 5, say: Callable[[str], object] = lambda _: None) -> list[Figure]:
-    """Measure updates/s in a world that is full already: the median of some rounds, each from the same ratings."""
+def figures(count: int = 100_000, *, runs: int = RUNS, say: Callable[[str], object] = lambda _: None) -> list[Figure]:
+    """Measure updates/s in a world that is full already: some times over, each from the same ratings."""
     say(f"similarity: {count:,} updates among {RATINGS:,} ratings, in batches, one by one and in plain Python")
     known, updates = world(count)
     arrays = Similarity().partial_fit(*known).arrays()
-    batches, singly = (
-        median(count / _seconds(run, Similarity.from_arrays(arrays), updates) for _ in range(rounds))
-        for run in (_batches, _singly)
-    )
-    few = max(1, int(PEER_SHARE * count))
+    rates: dict[Run, list[float]] = {_batches: [], _singly: []}
+    plainly: list[float] = []
     plain = Plain()
     plain.learn(known)
-    begun = time.perf_counter()
-    plain.learn((updates[0][:few], updates[1][:few], updates[2][:few]))
-    peers = {"one by one": singly, "the same sums in plain Python": few / (time.perf_counter() - begun)}
+    few = max(1, int(PEER_SHARE * count))
+    for turn in range(runs):
+        for run, found in rates.items():
+            found.append(count / _seconds(run, Similarity.from_arrays(arrays), updates))
+        first = turn * few % count
+        plainly.append(_plain_rate(plain, updates, slice(first, first + few)))
+    batches, singly = rates.values()
+    peers = {"one by one": singly, "the same sums in plain Python": plainly}
     return [Figure("similarity of users, exact", batches, "updates/s", at_least=PROMISED, peers=peers)]
+
+
+def _plain_rate(plain: Plain, updates: Columns, part: slice) -> float:
+    begun = time.perf_counter()
+    plain.learn((updates[0][part], updates[1][part], updates[2][part]))
+    return len(updates[0][part]) / (time.perf_counter() - begun)
 
 
 def world(count: int) -> tuple[Columns, Columns]:
@@ -66,7 +75,7 @@ def _stars(random: np.random.Generator, count: int) -> Float64:
     return stars
 
 
-def _seconds(run: Callable[[Similarity, Columns], None], model: Similarity, updates: Columns) -> float:
+def _seconds(run: Run, model: Similarity, updates: Columns) -> float:
     begun = time.perf_counter()
     run(model, updates)
     return time.perf_counter() - begun

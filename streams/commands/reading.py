@@ -27,8 +27,7 @@ def reader(settings: "Settings") -> "Reader":
     """The public reader on the settings' Redis."""
     from state.reader import Reader
 
-    url = settings.redis.get_secret_value()
-    return Reader(url.replace("+cluster://", "://", 1), settings.prefix, cluster="+cluster://" in url)
+    return Reader(settings.redis.get_secret_value(), settings.prefix)
 
 
 def names(state: "Reader", items: Iterable[str]) -> dict[str, str]:

@@ -27,9 +27,9 @@ MEASURES = ("hr@10", "hr@20", "mrr@20", "ndcg@10")
 class Outcome:
     """What a pass showed of n events, c of them counted, of which the first ``scored`` so far; rows in time order.
 
-    ``ranks`` uint8[c, S + 1], last the blend's, from 1, 0 not within DEPTH; ``lists`` int32[c, 10] model indexes of the items
-    recommended, -1 pads; ``recommend_us`` float32[c]; ``learn_us`` float32[n]; ``weights``: the blend's, after so many
-    events; ``diversity`` of some lists.
+    ``ranks`` uint8[c, S + 1], last the blend's, from 1, 0 not within DEPTH; ``lists`` int32[c, 10] the items recommended, as
+    ``Evaluation.items`` numbers them, -1 pads; ``recommend_us`` float32[c]; ``learn_us`` float32[n]; ``weights``: the blend's,
+    after so many events; ``diversity`` of some lists.
     """
 
     ranks: NDArray[np.uint8]

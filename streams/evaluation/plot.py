@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,12 @@ from streams.models.sources import SOURCES
 if TYPE_CHECKING:
     from streams.evaluation.series import Series
 
-__all__ = ["FORMATS", "PlotError", "needed", "plot"]
+__all__ = ["COLORS", "FORMATS", "PlotError", "dress", "image", "needed", "plot"]
 
 FORMATS = (".png", ".svg", ".html")
 
 # Okabe and Ito's colors, told apart by all eyes; the blend is black. The ninth and tenth are a gray and a brown.
-_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#B8A800", "#999999", "#8B5A2B", "#6A3D9A")
+COLORS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#B8A800", "#999999", "#8B5A2B", "#6A3D9A")
 _INCHES, _DPI = (12.0, 8.0), 130
 # The same picture gives the same bytes.
 _STYLED: Any = {"svg.hashsalt": "upwell", "svg.fonttype": "none", "font.family": "DejaVu Sans"}
@@ -29,10 +30,10 @@ class PlotError(Exception):
     """A plot cannot be drawn: one sentence with the fix."""
 
 
-def needed(file: str) -> None:
+def needed(file: str, formats: Sequence[str] = FORMATS) -> None:
     """Refuse, before the long work, a file of an unknown format, or to draw without matplotlib."""
-    if Path(file).suffix.lower() not in FORMATS:
-        raise PlotError(f"--plot {file}: the name must end in .png, .svg or .html")
+    if Path(file).suffix.lower() not in formats:
+        raise PlotError(f"--plot {file}: the name must end in {', '.join(formats[:-1])} or {formats[-1]}")
     try:
         import matplotlib  # noqa: F401, ICN001, PLC0415 - asked for whether it is there, and slow to import
     except ImportError:
@@ -41,16 +42,20 @@ def needed(file: str) -> None:
 
 def plot(shown: Series, result: Figures, file: str, title: str) -> None:
     """Draw the plots of a run into a file; its ending chooses the format."""
+    kind = Path(file).suffix.lower()
+    content = image(lambda: _figure(shown, title if kind != ".html" else ""), kind)
+    Path(file).write_bytes(_page(content.decode(), result, title).encode() if kind == ".html" else content)
+
+
+def image(figure: Callable[[], Any], kind: str) -> bytes:
+    """Draw a figure of matplotlib as PNG or SVG, by the common style."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only installed with the extra
 
-    kind = Path(file).suffix.lower()
     with mpl.rc_context(_STYLED):
-        figure = _figure(shown, title if kind != ".html" else "")
         target = io.BytesIO()
         bare = {"metadata": {"Date": None, "Creator": None}} if kind != ".png" else {"metadata": {"Software": None}}
-        figure.savefig(target, format="png" if kind == ".png" else "svg", dpi=_DPI, **bare)
-    content = target.getvalue()
-    Path(file).write_bytes(_page(content.decode(), result, title).encode() if kind == ".html" else content)
+        figure().savefig(target, format="png" if kind == ".png" else "svg", dpi=_DPI, **bare)
+    return target.getvalue()
 
 
 def _figure(shown: Series, title: str) -> Any:  # noqa: ANN401 - matplotlib is only there with the extra
@@ -59,7 +64,7 @@ def _figure(shown: Series, title: str) -> Any:  # noqa: ANN401 - matplotlib is o
     figure = Figure(figsize=_INCHES, layout="constrained")
     (over_time, by_history), (weights, coverage) = figure.subplots(2, 2)
     # By the source, not by its place here: two pictures of different runs are read side by side.
-    colors = {"blend": "#000000"} | dict(zip(SOURCES, _COLORS * len(SOURCES), strict=False))
+    colors = {"blend": "#000000"} | dict(zip(SOURCES, COLORS * len(SOURCES), strict=False))
     for name, row in zip(shown.names, shown.hits, strict=True):
         over_time.plot(shown.at, row, label=name, color=colors[name], linewidth=2.4 if name == "blend" else 1.2)
     _bars(by_history, shown, colors)
@@ -67,10 +72,10 @@ def _figure(shown: Series, title: str) -> Any:  # noqa: ANN401 - matplotlib is o
         weights.plot(shown.weighed_at, row, color=colors[name], linewidth=1.2)
     coverage.plot(shown.at, shown.covered, color="#000000", linewidth=2.0)
     coverage.fill_between(shown.at, shown.covered, color="#000000", alpha=0.08)
-    _dress(over_time, "HR@10 over time", "events")
-    _dress(by_history, "HR@10 by length of the user's history", "events before, and how many were counted")
-    _dress(weights, "Weights of the blend, shares of all", "events")
-    _dress(coverage, "Catalogue coverage of the first ten so far", "events")
+    dress(over_time, "HR@10 over time", "events")
+    dress(by_history, "HR@10 by length of the user's history", "events before, and how many were counted")
+    dress(weights, "Weights of the blend, shares of all", "events")
+    dress(coverage, "Catalogue coverage of the first ten so far", "events")
     coverage.set_ylim(0, max(1.0, float(shown.covered.max(initial=0))))
     figure.legend(*over_time.get_legend_handles_labels(), loc="outside right center", frameon=False)
     if title:
@@ -86,11 +91,12 @@ def _bars(axes: Any, shown: Series, colors: dict[str, str]) -> None:  # noqa: AN
     axes.set_xticks(range(len(labels)), labels)
 
 
-def _dress(axes: Any, title: str, below: str) -> None:  # noqa: ANN401 - as in _figure
+def dress(axes: Any, title: str, below: str, along: str = "y") -> None:  # noqa: ANN401 - as in _figure
+    """Title, words below, and lines across from the values of one axis."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(below, fontsize=9)
-    axes.set_ylim(bottom=0)
-    axes.grid(visible=True, axis="y", color="#DDDDDD", linewidth=0.6)
+    (axes.set_ylim if along == "y" else axes.set_xlim)(0)
+    axes.grid(visible=True, axis=along, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)

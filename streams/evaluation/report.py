@@ -75,12 +75,12 @@ def _share(marks: NDArray[np.bool_]) -> float:
 
 def _lists(evaluation: Evaluation) -> Figures:
     """Tell how varied the lists were: among each other, beside the catalogue, and each in itself."""
-    models, outcome, events = evaluation.models, evaluation.outcome, evaluation.events
-    known = len(models.items)
+    items, outcome, events = evaluation.items, evaluation.outcome, evaluation.events
+    known = len(items)
     listed = outcome.lists[: outcome.scored].ravel()
     shown = np.sort(np.bincount(listed[listed >= 0], minlength=known))
     visits = np.zeros(known, np.int64)
-    indexes = models.items.find(pack([item.encode() for item in events.item_ids]))
+    indexes = items.find(pack([item.encode() for item in events.item_ids]))
     happened = np.bincount(events.items, minlength=len(events.item_ids))
     visits[indexes[indexes >= 0]] = happened[indexes >= 0]
     ranks = 1 + known - np.searchsorted(np.sort(visits), visits, side="right")

@@ -17,6 +17,7 @@ from streams.evaluation.outcome import DEPTH, LISTED, Outcome
 from streams.evaluation.protocol import protocol
 from streams.evaluation.recorded import Recorded
 from streams.memory import Loop
+from streams.models.ids import Ids, pack
 from streams.models.models import Models
 from streams.models.query import Ranked
 from streams.models.ranks import ranks
@@ -66,11 +67,22 @@ class Evaluation:
         self.done = 0
         self._witness = witness
         self._loop = Loop(settings.model_copy(update={"publish": publish, "models": models, "intake": intake}))
+        self._items = Ids() if settings.models.max_items else None
+        self._meet(events.item_ids)
 
     @property
     def models(self) -> Models:
         """All that was learned so far."""
         return self._loop.fold.models
+
+    @property
+    def items(self) -> Ids:
+        """The items as the lists number them: as the models do, but where some leave these."""
+        return self.models.items if self._items is None else self._items
+
+    def _meet(self, item_ids: Iterable[str]) -> None:
+        if self._items is not None:
+            self._items.add(pack([item_id.encode() for item_id in item_ids]))
 
     def counted_users(self) -> NDArray[np.int32]:
         """Give the user of each counted event, as the events number them."""
@@ -83,6 +95,7 @@ class Evaluation:
     def stock(self, items: Iterable[Item]) -> None:
         """Learn the catalogue before the events, as if it had been sent long ago."""
         entries = [(0, offset, item) for offset, item in enumerate(items)]
+        self._meet(item.item_id for _, _, item in entries)
         for first in range(0, len(entries), _AT_ONCE):
             change = change_of(entries[first : first + _AT_ONCE])
             self._loop.append([encode(Record(Kind.CATALOG, 1, 0, 0, 0, encode_catalog(change)))])
@@ -118,13 +131,20 @@ class Evaluation:
     def _count(self, event: Event, ranked: Ranked, spent: float) -> None:
         outcome, row, listed = self.outcome, self.outcome.scored, ranked.items[0]
         ranks(listed, ranked.candidates, ranked.features, self.index(event.item_id), outcome.ranks[row])
-        outcome.lists[row] = listed[:LISTED]
+        outcome.lists[row] = self._numbered(listed[:LISTED])
         outcome.recommend_us[row] = spent * 1e6
         if row % max(1, len(outcome.ranks) // _LISTS) == 0:
-            outcome.diversity.append(diversity(self.models.catalog, outcome.lists[row]))
+            outcome.diversity.append(diversity(self.models.catalog, listed[:LISTED]))
         if self._witness:
             self._witness(row, event, ranked, self)
         outcome.scored += 1
+
+    def _numbered(self, listed: NDArray[np.int32]) -> NDArray[np.int32]:
+        if self._items is None:
+            return listed
+        numbers = np.full(len(listed), -1, np.int32)
+        numbers[listed >= 0] = self._items.find(pack(self.models.items.names(listed[listed >= 0])))
+        return numbers
 
     def index(self, item_id: str) -> int:
         """Give an item's index in the models, -1 for one they do not know yet."""

@@ -58,7 +58,7 @@ def series(evaluation: Evaluation) -> Series:
         scored=np.array([np.count_nonzero(group) for group in groups]),
         weighed_at=np.array([at for at, _ in outcome.weights]),
         weights=np.array([[weights[name] for _, weights in outcome.weights] for name in names]),
-        covered=_covered(outcome.lists[: outcome.scored], ends) / max(1, len(evaluation.models.items)),
+        covered=_covered(outcome.lists[: outcome.scored], ends) / max(1, len(evaluation.items)),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streams.models.compile import column
 from streams.models.ids import Ids, Packed
+from streams.models.leaving import close_up, more, new_indexes, renumber
 from streams.models.query import Query
 from streams.models.tokens import MOST_TOKENS, label
 from streams.models.vectors import enter, mean_interest, visit
@@ -138,10 +139,13 @@ class Catalog:
                 self.available[item] = self.known[item] = 0
                 self.content[item] = 0
 
-    def visit(self, _visits: object, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
+    def visit(
+        self, _visits: object, users: NDArray[np.int32], items: NDArray[np.int32], numbers: NDArray[np.int64] | None = None
+    ) -> None:
         """Learn from n visits, in order, which items go together.
 
-        It remembers each user's last 3 items itself: whether the visits' rings have folded them already is all one.
+        It remembers each user's last 3 items itself: whether the visits' rings have folded them already is all one. Where items
+        may leave, ``numbers`` int64[I] makes the random vectors, lest an item has that of another that had its index before.
         """
         users, items = column(users, np.int32), column(items, np.int32)
         if not len(items):
@@ -150,7 +154,29 @@ class Catalog:
         self._users = max(self._users, int(users.max()) + 1)
         self._grow(_USERS, self._users)
         shelves = self.item_tokens, self.postings, self.posting_count
-        visit(users, items, self.recent, self.visited, self.context, *shelves)
+        visit(users, items, numbers, self.recent, self.visited, self.context, *shelves)
+
+    def keep_users(self, staying: NDArray[np.int64]) -> None:
+        """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""
+        close_up(self.recent, staying, _USERS["recent"])
+        self._users = int(np.searchsorted(staying, self._users))
+
+    def keep_items(self, staying: NDArray[np.int64]) -> None:
+        """Forget all items but these, as :meth:`keep_users`, and the tokens that none of them has."""
+        indexes = new_indexes(staying, len(self.known))
+        for cells in (self.recent, self.postings):
+            renumber(cells, indexes)
+        for name, empty in _ITEMS.items():
+            close_up(getattr(self, name), staying, empty)
+        self._items = int(np.searchsorted(staying, self._items))
+        self._keep_tokens()
+
+    def _keep_tokens(self) -> None:
+        held = np.unique(self.item_tokens[self.item_tokens >= 0]).astype(np.int64)
+        renumber(self.item_tokens, new_indexes(held, len(self.postings)))
+        for name, empty in _TOKENS.items():
+            close_up(getattr(self, name), held, empty)
+        self.tokens = self.tokens.only(held)
 
     def interest(self, query: Query) -> NDArray[np.float32]:
         """Give each user's interest, float32[n, D]: the decayed mean of the unit vectors of what is in the history.
@@ -211,19 +237,20 @@ class Catalog:
                 getattr(model, name)[:size] = arrays[name]
         return model
 
-    def reserve(self, items: int) -> None:
-        """Make room for this many items."""
-        self._grow(_ITEMS, items)
+    def reserve(self, users: int, items: int, most_users: int = 0, most_items: int = 0) -> None:
+        """Make room for this many users and items, at least doubling what there is, but for room past the most (0: any)."""
+        self._grow(_USERS, users, most_users)
+        self._grow(_ITEMS, items, most_items)
 
     def _reserve_items(self, items: NDArray[np.int32]) -> None:
         self._items = max(self._items, int(items.max()) + 1)
         self._grow(_ITEMS, self._items)
 
-    def _grow(self, names: Mapping[str, int], rows: int) -> None:
-        """Make room for this many rows, at least doubling; filled at once, so that memory does not creep later."""
+    def _grow(self, names: Mapping[str, int], rows: int, most: int = 0) -> None:
+        """Make room for this many rows; filled at once, so that memory does not creep later."""
         for name, empty in names.items():
             array = getattr(self, name)
             if rows > len(array):
-                grown = np.full((max(rows, 2 * len(array)), *array.shape[1:]), empty, array.dtype)
+                grown = np.full((more(rows, len(array), most), *array.shape[1:]), empty, array.dtype)
                 grown[: len(array)] = array
                 setattr(self, name, grown)

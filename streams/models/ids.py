@@ -12,7 +12,7 @@ from streams.models.prefetch import prefetch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Ids", "Packed", "pack"]
+__all__ = ["Ids", "Looked", "Packed", "pack"]
 
 FEWEST_IDS = 1024
 FEWEST_BYTES = 16 * 1024
@@ -40,6 +40,13 @@ class Packed(NamedTuple):
 
     blob: UInt8
     ends: Int64
+
+
+class Looked(NamedTuple):
+    """What a look at the ids found: ``hashes`` uint64[n], and ``found`` int32[n], the index of each, -1 where unknown."""
+
+    hashes: UInt64
+    found: Int32
 
 
 def pack(ids: Sequence[bytes]) -> Packed:
@@ -162,6 +169,18 @@ def _add(
 
 
 @kernel
+def _copy(blob: UInt8, ends: Int64, staying: Int64, to_blob: UInt8, to_ends: Int64) -> None:
+    """Write the names of those who stay one after another."""
+    at = 0
+    for n in range(staying.size):
+        index = staying[n]
+        for byte in range(ends[index - 1] if index > 0 else 0, ends[index]):
+            to_blob[at] = blob[byte]
+            at += 1
+        to_ends[n] = at
+
+
+@kernel
 def _index(count: int, blob: UInt8, ends: Int64, table: UInt64) -> None:
     """Fill an empty table with ids that are all different."""
     mask = np.uint64(table.size - 1)
@@ -213,10 +232,14 @@ class Ids:
         """Give the index of every id, int32[n]; -1 where unknown."""
         return self._find(*_columns(packed))[1]
 
-    def add(self, packed: Packed) -> Int32:
+    def look(self, packed: Packed) -> Looked:
+        """Look every id up, for :meth:`add` not to do so again."""
+        return Looked(*self._find(*_columns(packed)))
+
+    def add(self, packed: Packed, looked: Looked | None = None) -> Int32:
         """Give the index of every id, int32[n]; new ids get the next indexes, in order."""
         ids, id_ends = _columns(packed)
-        hashes, found = self._find(ids, id_ends)
+        hashes, found = looked or self._find(ids, id_ends)
         done = 0
         while True:
             state = self._count, self.blob, self.ends, self._table
@@ -239,6 +262,10 @@ class Ids:
         start = self.ends[index - 1] if index else 0
         return self.blob[start : self.ends[index]].tobytes()
 
+    def has(self, index: int, name: bytes) -> bool:
+        """Tell whether the id with this index, 0 or more, is this one."""
+        return index < self._count and self.name(index) == name
+
     def names(self, indexes: Iterable[int]) -> list[bytes]:
         """Give the ids with these indexes."""
         return [self.name(index) for index in indexes]
@@ -250,6 +277,16 @@ class Ids:
         if ids > len(self.ends):
             self.ends = _longer(self.ends, ids)
             self._rebuild()
+
+    def only(self, staying: Int64) -> Self:
+        """Give these ids alone, int64[n] ascending, numbered anew in the same order.
+
+        It is another object: who keeps indexes sees by that that they are no longer true.
+        """
+        lengths = np.diff(self.ends[: self._count], prepend=0)[staying]
+        blob, ends = np.empty(int(lengths.sum()), np.uint8), np.empty(len(staying), np.int64)
+        _copy(self.blob, self.ends, column(staying, np.int64), blob, ends)
+        return self.from_arrays({"blob": blob, "ends": ends})
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state: ``blob`` uint8, ``ends`` int64, both without spare room."""

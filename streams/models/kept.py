@@ -70,7 +70,7 @@ class Kept(Slots):
     Attributes
     ----------
     items : int32[S, keep]
-        Model indexes in blend order; -1 pads.
+        Items in blend order, by the numbers of :meth:`streams.models.models.Models.numbers`; -1 pads.
     features : uint8[S, keep, features]
         Their features in steps of 1/255; 0 pads.
     contexts : float32[S, context]
@@ -121,7 +121,7 @@ class Kept(Slots):
         starts : int64[n + 1]
             User i owns ``starts[i]:starts[i + 1]`` of the next two.
         items : int32[c]
-            Model indexes.
+            What items are known by for good.
         features : float32[c, F]
             Their features, from 0 to 1.
         contexts : float32[n, C]
@@ -148,7 +148,7 @@ class Kept(Slots):
         return self.features[self.checked(slots)] * np.float32(1.0 / STEPS)
 
     def hold(self, slots: ArrayLike, targets: ArrayLike) -> Array:
-        """Tell whose item (model index, int32[n]) is among the candidates kept for the user of the slot: bool[n]."""
+        """Tell whose item (int32[n]) is among the candidates kept for the user of the slot: bool[n]."""
         checked = self.checked(slots)
         found = np.zeros(len(checked), np.uint8)
         _hold(checked, column(targets, np.int32), self.items, found)

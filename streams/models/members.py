@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
+from streams.models.leaving import close_up, more
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +124,7 @@ class Members:
         if segments.min() < -1 or segments.max() >= len(self.sizes):
             raise ValueError(f"a segment is below {len(self.sizes)}, or -1")
         self._users = max(self._users, int(users.max()) + 1)
-        self._reserve(self._users)
+        self.reserve(self._users)
         _follow(users, segments, places, times, self.of_user, self.sizes, self.today, self.days)
 
     def forget(self, segments: Int64) -> None:
@@ -131,6 +132,14 @@ class Members:
         self.of_user[np.isin(self.of_user, segments)] = -1
         self.sizes[segments] = 0
         self.days[:, segments] = UNKNOWN
+
+    def keep(self, staying: Int64) -> None:
+        """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""
+        leaving = self.of_user.copy()
+        leaving[staying] = UNKNOWN
+        self.sizes -= np.bincount(leaving[leaving >= 0], minlength=len(self.sizes))
+        close_up(self.of_user, staying, UNKNOWN)
+        self._users = int(np.searchsorted(staying, self._users))
 
     def growth(self) -> Float64:
         """Give each segment's growth since the day seven days ago began, 0.1 for a tenth more: float64[segments].
@@ -157,7 +166,7 @@ class Members:
         """
         members = cls(segments=segments)
         members._users = len(arrays["of_user"])
-        members._reserve(members._users)
+        members.reserve(members._users)
         members.of_user[: members._users] = arrays["of_user"]
         for name in STATE:
             own = getattr(members, name)
@@ -166,10 +175,10 @@ class Members:
             own[...] = arrays[name]
         return members
 
-    def _reserve(self, users: int) -> None:
-        """Make room for this many users, at least doubling; filled at once, so that memory does not creep later."""
+    def reserve(self, users: int, most: int = 0) -> None:
+        """Make room for this many users, at least doubling, but for room past the most; filled, so that memory does not creep."""
         if users > len(self.of_user):
-            longer = np.full(max(users, 2 * len(self.of_user), FEWEST_USERS), -1, np.int16)
+            longer = np.full(more(users, max(len(self.of_user), FEWEST_USERS // 2), most), -1, np.int16)
             longer[: len(self.of_user)] = self.of_user
             self.of_user = longer
 

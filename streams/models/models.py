@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.models.admitting import admit_items, admit_users
 from streams.models.blend import Blend, BlendDelta
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
@@ -18,12 +19,16 @@ from streams.models.kmeans import KMeans
 from streams.models.lesson import Lesson
 from streams.models.members import Members
 from streams.models.popularity import Popularity
+from streams.models.roster import Roster
 from streams.models.sources import SOURCES
 from streams.models.visits import Visits
 
 __all__ = ["Models"]
 
 _PARTS = ("users", "items", "visits", "popularity", "catalog", "segments", "members", "habits", "blend")
+_ROSTERS = ("active_users", "active_items")
+# What an int32 holds of a number; two items share it after two thousand million others.
+_NUMBERS = (1 << 31) - 1
 
 
 class Models:
@@ -33,9 +38,14 @@ class Models:
     ----------
     visits, popularity, catalog, segments, members, habits, blend
         Keyword parameters of the models of these names.
+    limits
+        ``users`` and ``items``, the most that are held at a time: where newcomers find no room, those least recently active
+        leave. 0, or none: no limit.
 
     Attributes
     ----------
+    active_users, active_items : Roster
+        Who was active how lately; empty without a limit.
     version : int
         Log offset up to which the log is folded.
     events : int
@@ -58,6 +68,8 @@ class Models:
         """Begin as if nothing had been learned."""
         parameters = self.parameters
         self.users, self.items = Ids(), Ids()
+        limits = parameters.get("limits", {})
+        self.active_users, self.active_items = Roster(limits.get("users", 0)), Roster(limits.get("items", 0))
         self.visits = Visits(**parameters.get("visits", {}))
         self.popularity = Popularity(**parameters.get("popularity", {}))
         self.catalog = Catalog(**parameters.get("catalog", {}))
@@ -75,9 +87,8 @@ class Models:
 
     def apply(self, lesson: Lesson) -> NDArray[np.int32]:
         """Fold a lesson; return the indexes of the items it visited, each once."""
-        users = self.users.add(lesson.user_ids)
-        items = self.items.add(lesson.item_ids)
-        self._reserve()
+        users, items = admit_users(self, lesson.user_ids), admit_items(self, lesson.item_ids)
+        self.reserve()
         of_users = self._standing(lesson.user_segments)
         self.members.apply(users, of_users, lesson.users, lesson.times)
         visitors, visited = users[lesson.users], items[lesson.items]
@@ -86,7 +97,7 @@ class Models:
             self.popularity.apply(visited, lesson.weights, lesson.times, segments)
             self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
             self.visits.apply(visitors, visited, lesson.weights, lesson.times)
-            self.catalog.visit(self.visits, visitors, visited)
+            self.catalog.visit(self.visits, visitors, visited, self.active_items.numbers if self.active_items.limit else None)
             self.time = max(self.time, float(lesson.times.max()))
         self._statistics(lesson)
         self.events += lesson.events
@@ -97,11 +108,29 @@ class Models:
         self.blend.watch(lesson.hits[:-1], lesson.judged)
         return items
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
         """Give every model room for all items and users, so that kernels may index any model by any of them."""
-        self.popularity.reserve(len(self.items))
-        self.catalog.reserve(len(self.items))
-        self.visits.reserve(items=len(self.items), users=len(self.users))
+        users, items = len(self.users), len(self.items)
+        most = self.active_users.limit, self.active_items.limit
+        self.popularity.reserve(items, most[1])
+        self.catalog.reserve(users, items, *most)
+        self.visits.reserve(users, items, *most)
+        self.members.reserve(users, most[0])
+
+    def left(self) -> dict[str, int]:
+        """Count the users and the items that ever left, those twice who came back and left again."""
+        return {"users": self.active_users.left, "items": self.active_items.left}
+
+    def numbers(self, items: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Give what the items of these indexes are known by for good, while they are here; -1 for -1.
+
+        Of use to who keeps items longer than until the next fold: indexes change when some leave.
+        """
+        if not self.active_items.limit:
+            return items
+        numbers: NDArray[np.int32] = (self.active_items.numbers[items] & _NUMBERS).astype(np.int32)
+        numbers[items < 0] = -1
+        return numbers
 
     def _standing(self, segments: NDArray[np.int16]) -> NDArray[np.int16]:
         """Give -1 for a segment that is gone: what names it is older than the centers at hand."""
@@ -147,8 +176,8 @@ class Models:
 
     def change_catalog(self, change: CatalogChange) -> NDArray[np.int32]:
         """Fold catalogue entries and deletions; return the indexes of their items."""
-        items = self.items.add(change.item_ids)
-        self._reserve()
+        items = admit_items(self, change.item_ids)
+        self.reserve()
         gone = change.gone.astype(np.bool_)
         self.catalog.forget(items[gone], change.offsets[gone])
         starts = change.token_starts
@@ -192,7 +221,8 @@ class Models:
             "solved_centers": self.solved_centers,
             "hits": self.hits.copy(),
         }
-        return own | {f"{part}.{name}": array for part in _PARTS for name, array in getattr(self, part).arrays().items()}
+        parts = (*_PARTS, *_ROSTERS)
+        return own | {f"{part}.{name}": array for part in parts for name, array in getattr(self, part).arrays().items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], **parameters: Mapping[str, Any]) -> Self:
@@ -203,7 +233,12 @@ class Models:
         for name in ("hits", "solved_at", "solved_centers"):
             setattr(models, name, arrays[name].copy())
         for part in _PARTS:
-            own = {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}
             restore = restored if part == "segments" else type(getattr(models, part)).from_arrays
-            setattr(models, part, restore(own, **parameters.get(part, {})))
+            setattr(models, part, restore(_of(part, arrays), **parameters.get(part, {})))
+        for part in _ROSTERS:
+            getattr(models, part).restore(_of(part, arrays))
         return models
+
+
+def _of(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}

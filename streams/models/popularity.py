@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, column, inlined, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, Int64, column, inlined, kernel
 from streams.models.decay import exp2, steps_to
+from streams.models.leaving import close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,6 +148,14 @@ def _newest(first_seen: Float64, newest: Int32) -> None:
             _arrive(first_seen, newest, item)
 
 
+@kernel
+def _best(counts: Array, top: Int32) -> None:
+    """Fill a best list anew."""
+    top[:] = -1
+    for item in range(counts.size):
+        _rise(top, counts, item)
+
+
 @inlined
 def share_of(totals: Any, segment: int) -> Any:
     """Give a segment's share of all visits."""
@@ -190,7 +199,7 @@ class Popularity:
     by_segment : float32[segments, I]
         Counts of each segment as of ``landmark_long``.
     totals : float64[segments + 1]
-        Sums over all items of each segment and, last, of all visits, as of ``landmark_long``.
+        Sums over all items of each segment and, last, of all visits, as of ``landmark_long``; items that left count on.
     first_seen : float64[I]
         Time of each item's earliest visit in seconds; infinity where none.
     top_short, top_long : int32[top]
@@ -233,10 +242,10 @@ class Popularity:
         """Time of the counts in ``long``, ``by_segment`` and ``totals``, in seconds."""
         return float(self._landmarks[1])
 
-    def reserve(self, items: int) -> None:
-        """Make room for this many items, at least doubling what there is."""
+    def reserve(self, items: int, most: int = 0) -> None:
+        """Make room for this many items, at least doubling what there is, but for room past the most (0: any)."""
         if items > len(self.short):
-            size = max(items, 2 * len(self.short))
+            size = more(items, len(self.short), most)
             self.short = _longer(self.short, size, 0)
             self.long = _longer(self.long, size, 0)
             self.by_segment = _longer(self.by_segment, size, 0)
@@ -279,6 +288,18 @@ class Popularity:
     def forget(self, segments: Array) -> None:
         """Forget what was visited by segments, int[n], that are no more: their ids will stand for others."""
         self.by_segment[segments], self.totals[segments], self.top_segment[segments] = 0, 0, -1
+
+    def keep(self, staying: Int64) -> None:
+        """Forget all items but these, int64[n] ascending, which get the indexes from 0 on in their order."""
+        indexes = new_indexes(staying, len(self.short))
+        for counts, empty in ((self.short, 0), (self.long, 0), (self.first_seen, np.inf), *((row, 0) for row in self.by_segment)):
+            close_up(counts, staying, empty)
+        self._items = int(np.searchsorted(staying, self._items))
+        tops = ((self.short, self.top_short), (self.long, self.top_long), *zip(self.by_segment, self.top_segment, strict=True))
+        for counts, top in tops:
+            if renumber(top, indexes):  # what was below the list is on it now
+                _best(counts[: self._items], top)
+        _newest(self.first_seen[: self._items], self.top_new)
 
     def count(self, item: int, now: float, which: Literal["short", "long"] = "short") -> float:
         """Give an item's count decayed to ``now`` (seconds); 0 for an item without visits."""

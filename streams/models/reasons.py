@@ -19,6 +19,7 @@ __all__ = ["BECAUSE", "REASONS", "Evidence", "because", "new_evidence", "share_o
 REASONS = 3
 SOURCE_COUNT = len(SOURCES)
 BECAUSE = 2
+LEAST_SHARE = 0.0001  # with less a reader would see a share of 0
 
 
 class Evidence(NamedTuple):
@@ -58,8 +59,8 @@ def share_out(net: Any, weights: Any, features: Any, layer: Any, source: Any, sh
     """Name the strongest sources of one recommendation, int8[3] and float32[3]: their parts of what speaks for it.
 
     The net is linear as far as the hidden units that this candidate wakes, so parts are exact and sum to the score but for what
-    depends on the user alone. Ties go to the source named first; what speaks against an item is no reason. Where nothing
-    speaks for it, the source that has it highest is.
+    depends on the user alone. Ties go to the source named first; what speaks against an item is no reason, nor is what speaks
+    for it by less than LEAST_SHARE. Where nothing speaks for it, the source that has it highest is.
     """
     total, highest, top = 0.0, np.float32(0.0), -1
     for s in range(SOURCE_COUNT):
@@ -76,6 +77,8 @@ def share_out(net: Any, weights: Any, features: Any, layer: Any, source: Any, sh
         source[at], share[at] = s, part
     for at in range(share.shape[0]):
         share[at] = share[at] / total if total > 0.0 else 0.0
+        if share[at] < LEAST_SHARE:
+            source[at], share[at] = -1, 0.0
     if total <= 0.0:
         source[0], share[0] = top, 1.0
 

@@ -95,9 +95,18 @@ def enter(
 
 
 @kernel
+def _origin(numbers: Any, item: int) -> Any:
+    """Give what an item's random vector is made from: its number, or without numbers its index, by code of its own for each."""
+    if numbers is None:
+        return np.uint64(item)
+    return np.uint64(numbers[item])
+
+
+@kernel
 def visit(
     users: NDArray[np.int32],
     items: NDArray[np.int32],
+    numbers: NDArray[np.int64] | None,
     recent: NDArray[np.int32],
     visited: NDArray[np.int64],
     context: NDArray[np.float32],
@@ -121,8 +130,8 @@ def visit(
             if other == item:
                 there = place
             elif other >= 0:
-                _spread(np.uint64(other), 1.0 / math.sqrt(visited[other]) / (place + 1), context[item])
-                _spread(np.uint64(item), mine / (place + 1), context[other])
+                _spread(_origin(numbers, other), 1.0 / math.sqrt(visited[other]) / (place + 1), context[item])
+                _spread(_origin(numbers, item), mine / (place + 1), context[other])
         for place in range(there, 0, -1):
             last[place] = last[place - 1]
         last[0] = item

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int32, Int64, column, kernel
+from streams.models.leaving import GONE, close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +55,18 @@ def _visit(
     return first
 
 
+@kernel
+def _forget(item_users: Int32, item_positions: Int32, indexes: Int32) -> None:
+    """Put new indexes for old ones, and empty the cells of those who are gone."""
+    for item in range(item_users.shape[0]):
+        for cell in range(item_users.shape[1]):
+            user = item_users[item, cell]
+            user = indexes[user] if user >= 0 else user
+            item_users[item, cell] = user
+            if user < 0:
+                item_positions[item, cell] = GONE
+
+
 class Visits:
     """The last visitors of every item and the last items of every user.
 
@@ -85,7 +98,7 @@ class Visits:
     user_count : int64[U]
         Visits of the user ever, so the user's next position.
     population : int
-        Users who visited anything.
+        Users who ever visited anything, also those who left: an item's visits count theirs too.
 
     Examples
     --------
@@ -108,17 +121,31 @@ class Visits:
         self.user_count: Int64 = np.full(0, 0, np.int64)
         self.reserve(FEWEST_ROWS, FEWEST_ROWS)
 
-    def reserve(self, users: int, items: int) -> None:
-        """Make room for this many users and items, at least doubling what there is."""
+    def reserve(self, users: int, items: int, most_users: int = 0, most_items: int = 0) -> None:
+        """Make room for this many users and items, at least doubling what there is, but for room past the most (0: any)."""
         if items > len(self.item_count):
-            self.item_users = _more_rows(self.item_users, items, -1)
-            self.item_positions = _more_rows(self.item_positions, items, -1)
-            self.item_count = _more_rows(self.item_count, items, 0)
+            rows = more(items, len(self.item_count), most_items)
+            for name, empty in ITEM_ROWS.items():
+                setattr(self, name, _longer(getattr(self, name), rows, empty))
         if users > len(self.user_count):
-            self.user_items = _more_rows(self.user_items, users, -1)
-            self.user_weights = _more_rows(self.user_weights, users, 0)
-            self.user_times = _more_rows(self.user_times, users, 0)
-            self.user_count = _more_rows(self.user_count, users, 0)
+            rows = more(users, len(self.user_count), most_users)
+            for name, empty in USER_ROWS.items():
+                setattr(self, name, _longer(getattr(self, name), rows, empty))
+
+    def keep_users(self, staying: Int64) -> None:
+        """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""
+        rings = self.item_users[: self._items], self.item_positions[: self._items]
+        _forget(*rings, new_indexes(staying, len(self.user_count)))
+        for name, empty in USER_ROWS.items():
+            close_up(getattr(self, name), staying, empty)
+        self._users = int(np.searchsorted(staying, self._users))
+
+    def keep_items(self, staying: Int64) -> None:
+        """Forget all items but these, as :meth:`keep_users`; a visit to one that is gone leaves its cell empty."""
+        renumber(self.user_items[: self._users], new_indexes(staying, len(self.item_count)))
+        for name, empty in ITEM_ROWS.items():
+            close_up(getattr(self, name), staying, empty)
+        self._items = int(np.searchsorted(staying, self._items))
 
     def apply(self, users: ArrayLike, items: ArrayLike, weights: ArrayLike, times: ArrayLike) -> None:
         """Learn visits, in order.
@@ -156,7 +183,9 @@ class Visits:
             "user_count": self.user_count[: self._users].copy(),
         }
         lengths = {"lengths": np.array([self.visitors, self.length])}
-        return lengths | counts | {name: rows[used] for name, rows, used in self._cells(**counts)}
+        # Told only where it cannot be counted: users left.
+        ever = {} if self.population == np.count_nonzero(counts["user_count"]) else {"population": np.array([self.population])}
+        return lengths | counts | ever | {name: rows[used] for name, rows, used in self._cells(**counts)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], *, visitors: int = 256, length: int = 64) -> Self:
@@ -174,7 +203,7 @@ class Visits:
         visits.reserve(visits._users, visits._items)
         visits.item_count[: visits._items] = arrays["item_count"]
         visits.user_count[: visits._users] = arrays["user_count"]
-        visits.population = int(np.count_nonzero(arrays["user_count"]))
+        visits.population = int(arrays["population"][0] if "population" in arrays else np.count_nonzero(arrays["user_count"]))
         for name, rows, used in visits._cells(arrays["item_count"], arrays["user_count"]):
             rows[used] = arrays[name]
         return visits
@@ -193,8 +222,12 @@ class Visits:
         return *items, self.user_items, self.user_weights, self.user_times, self.user_count
 
 
-def _more_rows(array: Array, rows: int, empty: float) -> Array:
-    """Copy into at least twice the rows; filled, so that the pages are the process's from the start."""
-    more = np.full((max(rows, 2 * len(array)), *array.shape[1:]), empty, array.dtype)
-    more[: len(array)] = array
-    return more
+ITEM_ROWS = {"item_users": -1, "item_positions": -1, "item_count": 0}
+USER_ROWS = {"user_items": -1, "user_weights": 0, "user_times": 0, "user_count": 0}
+
+
+def _longer(array: Array, rows: int, empty: float) -> Array:
+    """Copy into more rows; filled, so that the pages are the process's from the start."""
+    longer = np.full((rows, *array.shape[1:]), empty, array.dtype)
+    longer[: len(array)] = array
+    return longer

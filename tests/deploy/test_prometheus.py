@@ -19,7 +19,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from streams.metrics import BLEND, ORIGINS, PARTS, STAGES, Metrics
+from streams.metrics import BLEND, KINDS, ORIGINS, PARTS, STAGES, Metrics
 from streams.models.sources import SOURCES
 from streams.watched import WatchedServer
 from tests.waiting import wait_until_sync
@@ -68,6 +68,8 @@ class Shop:
             self.metrics.segment_size.labels(segment).set(100)
         for rank, source in enumerate((BLEND, *SOURCES)):
             self.metrics.hit_rate.labels(source).set(0.3 - rank / 100)
+        for kind in KINDS:
+            self.metrics.evicted.labels(kind).inc(5)
         self.metrics.snapshot_seconds.observe(0.7)
         self.metrics.snapshot_bytes.set(1e6)
         self.metrics.snapshot_timestamp_seconds.set(time.time())

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from streams.embedded import RedisServer
+from streams.records import Kind, decode, decode_catalog
 from tests.e2e.conftest import renamed, serving
 from tests.outside import Outside, event
 
@@ -133,3 +134,34 @@ def test_what_redis_lost_of_the_catalogue_comes_back(own_redis):
     service.redis.flushall()
     worker.start()
     service.wait(lambda: all(map(whole, range(700))), "the entries of the worker after it")
+
+
+@pytest.fixture
+def few_items(shared_tree):
+    """A worker whose models hold 10,000 items, with topics and a Redis of its own."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        tree = renamed(shared_tree, "few", redis=redis.url, models={"max_items": 10_000})
+        stack.enter_context(serving(tree))
+        yield stack.enter_context(Outside(tree))
+
+
+def taught(service, item: str) -> int:
+    """How many records of the learned log say something of an item's entry."""
+    records = (decode(message.value, message.place.offset) for message in service.read("learned"))
+    changes = [decode_catalog(record.body) for record in records if record.kind is Kind.CATALOG]
+    return sum(item.encode() in change.item_ids.blob.tobytes() for change in changes)
+
+
+def test_an_item_that_left_the_models_has_its_entry_again_soon_after_it_is_back(few_items):
+    service = few_items
+    service.send("items", [entry("hidden-one", available=False)])
+    service.wait(lambda: service.hash("catalogue").get("whole") == "1", "the mark: nothing is read once more")
+    service.wait(lambda: taught(service, "hidden-one"), "its record")
+    service.send("items", [entry(f"item{n}") for n in range(11_000)])
+    service.wait(lambda: taught(service, "item10999"), "records of more than there is room for")
+    before = taught(service, "hidden-one")
+    service.push(*(event(f"u{number}", item) for number in range(5) for item in ("tea", "hidden-one", "pot")))
+    service.settle()
+    service.wait(lambda: taught(service, "hidden-one") == before + 1, "its record once more")
+    _until(service, "ada", "tea", lambda found: "pot" in found and "hidden-one" not in found)

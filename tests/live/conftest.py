@@ -1,7 +1,11 @@
-"""A live test has the shared Apache Kafka, a redis-server of its own that it may kill, and a shop that keeps sending."""
+"""A live test has the shared Apache Kafka, a redis-server of its own that it may kill, and a shop that keeps sending.
+
+UPWELL_TEST_REDIS=valkey gives it Valkey instead, UPWELL_TEST_REDIS=cluster a Redis Cluster of three shards.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -14,6 +18,7 @@ import pytest
 
 from streams.embedded import ApacheKafka, RedisServer
 from tests.outside import Outside, Place, assert_exact, assert_newest, event, taught
+from tests.shards import Shards
 from tests.waiting import wait_until_sync
 
 if TYPE_CHECKING:
@@ -24,10 +29,21 @@ KINDS = ("view", "view", "view", "click", "cart", "purchase")
 BREATH = 0.02  # seconds between two handfuls of a paced load
 
 
+CLUSTER, VALKEY = (os.environ.get("UPWELL_TEST_REDIS") == kind for kind in ("cluster", "valkey"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cuts the file of one Redis, where there are three; tests/live/test_cluster_live.py loses writes there."""
+    cutting = [item for item in items if CLUSTER and "log_file" in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in cutting]
+    config.hook.pytest_deselected(items=cutting)
+
+
 @pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
+def redis_server() -> Iterator[RedisServer | Shards]:
     """A Redis of this test's own, the real one where it is installed."""
-    with RedisServer(binary=shutil.which("redis-server")) as server:
+    binary = None if VALKEY else shutil.which("redis-server")
+    with Shards(binary) if CLUSTER else RedisServer(binary=binary) as server:
         yield server
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from streams.records import VERSION, Kind, Record, encode
@@ -159,6 +159,16 @@ def test_a_damaged_record(served, outside, mend):
     assert "upwell reset --models" in line
     assert "models" in mend("--models")
     _learns_again(served, outside)
+
+
+def test_a_group_with_other_members(served, tree, outside):
+    other = Consumer({"bootstrap.servers": outside.brokers, "group.id": tree["group"], "log_level": 0})
+    other.subscribe([outside.topics["events"]])
+    wait_until_sync(lambda: (other.poll(0.1), other.assignment())[1], within=30, what="the other is a member")
+    line = refusal(served)
+    other.close()
+    assert "has members that are not workers of this version" in line
+    start(served)
 
 
 def test_a_record_of_a_newer_version(served, outside):

@@ -25,6 +25,9 @@ def test_workers_share_the_partitions_and_hand_them_over_under_load(crew, outsid
         assert second.exit_code == 0, second.words()
         wait_until_sync(lambda: partitions_of(first) == ALL, within=60, what="the first has all again")
     assert_everything(outside, events, sending.places)
+    # A partition moved only after all in hand was done, so nobody had to answer twice.
+    answers = [answer["recommendation_id"] for answer in outside.recommendations()]
+    assert len(answers) == len(set(answers))
     assert "Traceback" not in first.words() + second.words()
 
 

@@ -13,6 +13,7 @@ import pytest
 from streams.models.blend import Blend
 from streams.models.hidden import CONTEXT, HIDDEN, Net
 from streams.models.query import Query, Ranked
+from streams.models.reasons import LEAST_SHARE
 from streams.models.recommend import Recommender
 from streams.models.sources import (
     CONTENT,
@@ -195,6 +196,18 @@ def test_what_was_shown_for_nothing_and_what_is_like_the_disliked_go_down() -> N
         assert score == pytest.approx(scores[item] - alike.get(item, 0), abs=1e-3)
 
 
+def test_what_would_be_shown_as_nothing_is_no_reason() -> None:
+    world, _histories, query = random_case(0)
+    weights = random_weights(0)
+    weights[:, 1:S] *= 1e-6
+    weights[:, S + 1 : 2 * S] *= 1e-6
+    ranked = recommend(world.models, query, weights, keep=500)
+    shares = ranked.share[ranked.source >= 0]
+    assert (shares >= 0.0001).all()
+    assert (ranked.share[ranked.source < 0] == 0).all()
+    assert (ranked.source[ranked.items >= 0, 0] >= 0).all()
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_reasons_are_the_strongest_parts_of_the_score(seed: int) -> None:
     world, histories, query = random_case(seed)
@@ -205,7 +218,7 @@ def test_reasons_are_the_strongest_parts_of_the_score(seed: int) -> None:
             features = ranked.features[ranked.starts[n] + rank]
             parts = parts_of(weights[0], features)
             parts = parts / parts.sum()
-            order = np.argsort(-parts, kind="stable")[: min(3, int((parts > 0).sum()))]
+            order = np.argsort(-parts, kind="stable")[: min(3, int((parts >= LEAST_SHARE).sum()))]
             named = [source for source in ranked.source[n, rank].tolist() if source >= 0]
             assert parts[named] == pytest.approx(parts[order], abs=1e-6)
             assert ranked.share[n, rank][: len(named)] == pytest.approx(parts[named], abs=1e-6)

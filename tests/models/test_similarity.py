@@ -344,6 +344,6 @@ def test_unknown_names_are_refused_with_the_known_ones(call):
 
 
 def test_the_benchmark_tells_updates_per_second():
-    told = figures(2000, rounds=1)
+    told = figures(2000, runs=1)
     assert all(figure.value > 0 and figure.unit == "updates/s" for figure in told)
     assert any(figure.at_least for figure in told)

@@ -18,7 +18,7 @@ async def test_ends_are_kept_by_partition_and_nothing_is_advanced_to_nowhere(red
 
 
 async def test_it_is_whole_until_doubted(redis, keys):
-    await catalogue.complete(redis, keys)
+    await catalogue.complete(redis, keys, catalogue.holder(redis))
     assert (await catalogue.read(redis, keys)).whole
     await catalogue.doubt(redis, keys)
     assert not (await catalogue.read(redis, keys)).whole
@@ -26,6 +26,6 @@ async def test_it_is_whole_until_doubted(redis, keys):
 
 async def test_a_recreated_topic_begins_anew(redis, keys):
     await catalogue.advance(redis, keys, {0: 5})
-    await catalogue.complete(redis, keys)
+    await catalogue.complete(redis, keys, catalogue.holder(redis))
     await catalogue.begin_anew(redis, keys, 2)
     assert await catalogue.read(redis, keys) == Mark(incarnation=2)

@@ -51,7 +51,7 @@ def test_the_page_lists_every_field_of_every_hash() -> None:
     assert set(examples("item:{id}")) == {"at:0", *CATALOGUE, "popularity", "similar"}
     assert set(examples("segment:{k}")) == set(Segment.__struct_fields__) - {"id"}
     assert set(examples("model")) == set(Model.__struct_fields__)
-    assert set(examples("snapshot")) == {"newest", "previous"}
+    assert set(examples("snapshot")) == {"newest", "previous", "dropped"}
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_examples_of_the_page_decode(documented: Keys, redis_server: RedisSe
         assert (model.events, model.hits["blend"], model.judged) == (1_000_000, 290, 1000)
 
 
-@pytest.mark.parametrize("field", ["newest", "previous"])
+@pytest.mark.parametrize("field", ["newest", "previous", "dropped"])
 def test_the_example_of_the_pointer_decodes(field: str) -> None:
     named = msgspec.json.decode(examples("snapshot")[field], type=Named)
     assert msgspec.json.encode(named).decode() == examples("snapshot")[field]
@@ -107,6 +107,7 @@ def test_every_name_is_of_its_family_whatever_the_id(one: str, other: str) -> No
         "trending": keys.trending,
         "model": keys.model,
         "applied": keys.applied,
+        "safe": keys.safe,
         "catalogue": keys.catalogue,
         "snapshot": keys.snapshot_pointer,
         "snapshot part": keys.snapshot_part(5, "w", 0),

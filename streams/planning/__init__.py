@@ -1,0 +1,1 @@
+"""Planning: what a load needs, from constants that `python -m streams.planning.measure` measures."""
