@@ -22,6 +22,8 @@ PART_BYTES: Final = 8 * 1024 * 1024
 MISSING: Final = -1
 # A reader can lose a race with two flips in a row, hardly with more.
 ATTEMPTS: Final = 3
+# On a cluster: how many removed snapshots are removed once more, each by every later flip that still lists it.
+REMEMBERED: Final = 8
 
 _log: Final = logging.getLogger(__name__)
 
@@ -49,19 +51,23 @@ class Pointer(NamedTuple):
 
     newest: Named | None
     previous: Named | None
-    dropped: Named | None
+    dropped: list[Named]
     raw: bytes
 
 
 async def pointer(redis: Client, keys: Keys) -> Pointer:
-    """Read which snapshots there are, and on a cluster which one was removed last."""
+    """Read which snapshots there are, and on a cluster which ones were removed last, newest first."""
     (found,) = await send(redis, [("HMGET", keys.snapshot_pointer, "newest", "previous", "dropped")])
     newest, previous, dropped = found
-    return Pointer(_named(newest), _named(previous), _named(dropped), newest or b"")
+    return Pointer(_named(newest), _named(previous), _listed(dropped), newest or b"")
 
 
 def _named(stored: bytes | None) -> Named | None:
     return msgspec.json.decode(stored, type=Named) if stored else None
+
+
+def _listed(stored: bytes | None) -> list[Named]:
+    return msgspec.json.decode(stored, type=list[Named]) if stored else []
 
 
 def part_keys(keys: Keys, named: Named | None) -> list[bytes]:
@@ -134,15 +140,16 @@ async def _flip_cluster(redis: Client, keys: Keys, current: Pointer, named: Name
 
     The flip may be lost with its primary, and its parts would stay for good though nothing names them. So those of the newest
     stay for good only when the next is there, and go in an hour before; the older of the two is there for good. What was
-    removed is removed once more by the next flip: a worker may die before it does so, and a shard may lose it.
+    removed is removed once more by the next few flips: a worker may die before it does so, and a shard may lose it.
     """
     kept, dropped = await _kept(redis, keys, current)
-    values = (current.raw, msgspec.json.encode(named), _told(kept), 0, _told(dropped))
+    removed = [*([dropped] if dropped else []), *current.dropped][:REMEMBERED]
+    values = (current.raw, msgspec.json.encode(named), _told(kept), 0, msgspec.json.encode(removed) if removed else b"")
     (flipped,) = await send(redis, [("EVAL", script("flip_snapshot"), 1, keys.snapshot_pointer, *values)])
     if not flipped:
         return False
     await send(redis, [("PERSIST", name) for name in part_keys(keys, kept)])
-    await _unlink(redis, [*part_keys(keys, dropped), *part_keys(keys, current.dropped)])
+    await _unlink(redis, [name for one in removed for name in part_keys(keys, one)])
     return True
 
 

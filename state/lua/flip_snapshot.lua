@@ -1,7 +1,7 @@
 -- Make a complete new snapshot the newest one.
 -- KEYS: the `snapshot` pointer hash; the n parts of the new snapshot; the parts that no pointer will name any more.
 -- ARGV: the pointer's `newest` as the caller read it ('' = none); the new `newest`; the new `previous` ('' = none); n; the
---       snapshot that the caller removes itself after this ('' = none), for its keys may live on other servers.
+--       snapshots that the caller removes itself after this ('' = none), for their keys may live on other servers.
 -- Returns 1 when flipped; 0, having changed nothing, when another writer flipped since the caller read the pointer (the
 -- caller checked its own offset against what it read, so the pointer never goes back); -1 when a new part is missing.
 local parts = tonumber(ARGV[4])

@@ -137,14 +137,23 @@ async def test_a_cluster_of_one_node_that_does_not_know_its_address_serves_as_we
         assert await server_identity(client)
 
 
-async def test_a_snapshot_whose_removal_was_lost_is_removed_by_the_next(client: Cluster, keys: Keys) -> None:
-    for offset in (1, 2, 3):
+async def test_snapshots_whose_removal_was_lost_are_removed_by_the_next(client: Cluster, keys: Keys) -> None:
+    for offset in (1, 2, 3, 4):
         await snapshots.save(client, keys, offset, [b"a", b"b"], "w", at=0.0)
-    lost = snapshots.part_keys(keys, (await snapshots.pointer(client, keys)).dropped)
-    assert len(lost) == 2
-    await client.set(lost[1], b"b")
-    await snapshots.save(client, keys, 4, [b"a", b"b"], "w", at=0.0)
+    dropped = (await snapshots.pointer(client, keys)).dropped
+    assert [one.offset for one in dropped] == [2, 1]
+    for one in dropped:
+        await client.set(snapshots.part_keys(keys, one)[1], b"b")
+    await snapshots.save(client, keys, 5, [b"a", b"b"], "w", at=0.0)
+    assert not any([await client.exists(snapshots.part_keys(keys, one)[1]) for one in dropped])
     await assert_no_leaks(client, keys, ours=True)
+
+
+async def test_the_list_of_removed_snapshots_does_not_grow(client: Cluster, keys: Keys) -> None:
+    for offset in range(1, snapshots.REMEMBERED + 5):
+        await snapshots.save(client, keys, offset, [b"a"], "w", at=0.0)
+    dropped = (await snapshots.pointer(client, keys)).dropped
+    assert [one.offset for one in dropped] == [*range(snapshots.REMEMBERED + 2, 2, -1)]
 
 
 async def test_a_node_that_is_away_does_not_keep_a_client_from_starting(shards: Shards, keys: Keys) -> None:
