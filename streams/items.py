@@ -43,6 +43,18 @@ class Numbers:
         self.ends[number] = end
         return number
 
+    def keep(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Forget all but these, int64[n] ascending, which get the numbers from 0 on; give each old number's new one, or -1."""
+        renumbered = np.full(len(self), -1, np.int32)
+        renumbered[numbers] = np.arange(len(numbers))
+        texts, begins = list(self._numbers), np.append(0, self.ends[: len(self)])[numbers]
+        self._numbers = {texts[old]: new for new, old in enumerate(numbers.tolist())}
+        lengths = self.ends[numbers] - begins
+        ends = np.cumsum(lengths)
+        places = np.repeat(begins - (ends - lengths), lengths) + np.arange(lengths.sum())
+        self.json, self.ends = _room(self.json[places], len(self.json) // 2), _room(ends, len(self.ends) // 2)
+        return renumbered
+
 
 class ItemNumbers(Numbers):
     """Item ids with each one's index in the models: a history can hold an item before the learned log has shown it."""
@@ -63,7 +75,7 @@ class ItemNumbers(Numbers):
         self._unresolved.append(number)
         self._resolved_at = -1
         if number == len(self._indexes):
-            self._indexes = np.concatenate([self._indexes, np.full(number, -1, np.int32)])
+            self._indexes = np.append(self._indexes, np.full(number, -1, np.int32))
         return number
 
     def indexes(self, items: Ids) -> NDArray[np.int32]:
@@ -73,6 +85,14 @@ class ItemNumbers(Numbers):
         if (self._unresolved or self._left) and self._resolved_at != len(items):
             self._resolve(items)
         return self._indexes
+
+    def keep(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Forget all but these, as of any text."""
+        renumbered = super().keep(numbers)
+        self.ids = [self.ids[old] for old in numbers.tolist()]
+        self._indexes = np.append(self._indexes[numbers], np.full(len(self.ids) + 1, -1, np.int32))
+        self._unresolved = [new for old in self._unresolved if (new := int(renumbered[old])) >= 0]
+        return renumbered
 
     def _renumber(self, items: Ids) -> None:
         """Look all numbers up anew: some items left the models, and the others have other indexes."""

@@ -76,6 +76,7 @@ class Pipeline:
 
     async def prepare(self, batch: Batch, partitions: int) -> Answer:
         """Carry a micro-batch through all stages up to, not including, publishing; ``partitions`` is the topic's count."""
+        self.profiles.tidy()
         with self._metrics.stage("decode"):
             decoded = decode_batch(batch, self.settings, partitions, self.profiles)
         homes = decoded.homes()

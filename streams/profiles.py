@@ -17,6 +17,9 @@ from streams.settings import Settings
 
 __all__ = ["Profiles", "Reads"]
 
+# Numbers given before those that no history has any more are looked for: looking takes a pass over all histories.
+_FEWEST = 1 << 16
+
 
 class Reads(Protocol):
     """Where profiles are read from: Redis, or memory in an evaluation."""
@@ -43,6 +46,7 @@ class Profiles:
         slots = self._limit + 2 * settings.intake.batch_events
         self.histories = Histories(slots=slots, length=HISTORY)
         self.kept = Kept(slots=slots, keep=settings.models.keep)
+        self._tidy_at = _FEWEST
 
     def __len__(self) -> int:
         """Count the cached profiles."""
@@ -89,6 +93,13 @@ class Profiles:
             np.array([self.types.number(entry.type) for entry in history], np.int32),
             np.array([entry.at for entry in history], np.float64),
         )
+
+    def tidy(self) -> None:
+        """Between two batches: once there are twice as many numbers as last time, forget those that no history has."""
+        if len(self._items) + len(self.types) >= self._tidy_at:
+            items, types = self.histories.numbers()
+            self.histories.renumber(self._items.keep(items), self.types.keep(types))
+            self._tidy_at = max(_FEWEST, 2 * (len(items) + len(types)))
 
     def let_go(self, users: Collection[str]) -> None:
         """Allow the profiles of a batch to be dropped: its changes are in Redis."""

@@ -158,6 +158,7 @@ async def _start_over(settings: Settings, consumer: AIOKafkaConsumer, redis: Cli
     fold.models.version = end
     fold.partitions = len(await _places(consumer, settings.topics.events))
     frozen = freeze(fold)
-    async for key in redis.scan_iter(match=keys.snapshot_pointer + b"*", count=_SCAN):
-        await redis.unlink(key)
+    for pattern in (keys.snapshot_pointer + b"*", keys.prefix + b"segment:*"):
+        async for key in redis.scan_iter(match=pattern, count=_SCAN):
+            await redis.unlink(key)
     await snapshots.save(redis, keys, frozen.offset, frozen.parts(), "reset", at=0.0)

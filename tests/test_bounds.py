@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -121,15 +122,52 @@ def test_a_workers_numbers_follow_the_models_whatever_leaves_and_comes_back(seed
     random, numbers, items = np.random.default_rng(seed), ItemNumbers(), Ids()
     for _ in range(300):
         name = f"i{random.integers(0, 40)}"
-        match random.integers(0, 4):
+        match random.integers(0, 5):
             case 0:
                 numbers.number(name)
+            case 3:
+                before, kept = list(numbers.ids), np.flatnonzero(random.random(len(numbers)) < 0.7)
+                renumbered = numbers.keep(kept)
+                assert numbers.ids == [before[old] for old in kept]
+                assert renumbered[kept].tolist() == list(range(len(kept)))
+                assert all(numbers.number(one.decode()) == new for new, one in enumerate(numbers.ids))
+                assert [json.loads(one) for one in written(numbers)] == [one.decode() for one in numbers.ids]
             case 1 | 2:
                 items.add(pack([name.encode()]))
             case _ if len(items) > 8:
                 items = items.only(np.flatnonzero(random.random(len(items)) < 0.6))
         found = numbers.indexes(items)[: len(numbers)]
         assert found.tolist() == items.find(pack(numbers.ids)).tolist()
+
+
+def written(numbers: ItemNumbers) -> list[bytes]:
+    ends = [0, *numbers.ends[: len(numbers)].tolist()]
+    return [numbers.json[begin:end].tobytes() for begin, end in itertools.pairwise(ends)]
+
+
+def told(answer) -> tuple[object, ...]:
+    lists = [json.loads(message)["items"] for _, message in answer.recommendations]
+    return answer.records, lists, [write.values[4] for write in answer.writes[0]]
+
+
+def test_a_worker_forgets_the_numbers_that_no_history_has_and_answers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.profiles._FEWEST", 300)
+    settings = limited(USERS, ITEMS)
+    loop, other = (
+        Loop(settings.model_copy(update={"intake": settings.intake.model_copy(update={"cached_users": 10})})) for _ in "ab"
+    )
+    other.pipeline.profiles._tidy_at = 1 << 30
+    most = 0
+    for n in range(150):
+        # Nobody meets again what no cached history has: a lesson names items in the order in which the worker met them.
+        events = [(f"u{(n + one) % 40}", f"i{n}-{one}") for one in range(9)] + [("steady", f"s{n // 7}")]
+        answer, wanted = (prepare(one, events, n * len(events)) for one in (loop, other))
+        assert told(answer) == told(wanted)
+        loop.finish(answer)
+        other.finish(wanted)
+        most = max(most, len(loop.pipeline.items))
+    assert len(other.pipeline.items) > 1_300
+    assert most < 1_000
 
 
 def entries(first: int, count: int) -> CatalogChange:

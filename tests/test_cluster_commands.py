@@ -101,7 +101,8 @@ async def _note_safe(url: str, keys: Keys) -> None:
 async def _left(url: str, keys: Keys) -> set[bytes]:
     """What a reset has to forget, and did not."""
     async with connect_cluster(url) as client:
-        left = {key async for key in client.scan_iter(keys.prefix + b"*") if key in {keys.applied, keys.safe}}
+        found = [key async for key in client.scan_iter(keys.prefix + b"*")]
+        left = {key for key in found if key in {keys.applied, keys.safe} or keys.family(key) == "segment"}
         for user in USERS:
             left |= {field for field in await client.hkeys(keys.user(user)) if field.startswith(b"at:")}
         pointer = await snapshots.pointer(client, keys)

@@ -230,8 +230,25 @@ class Histories(Slots):
         _gather(slots, starts, column(local_to_model, np.int32), *self._held()[:4], *answer)
         return query
 
+    def numbers(self) -> tuple[Int64, Int64]:
+        """Give the numbers of items and of types that stand in some history, each once and ascending."""
+        held = self.items >= 0
+        return _distinct(self.items[held]), _distinct(self.types[held])
+
+    def renumber(self, items: Int32, types: Int32) -> None:
+        """Take other numbers: of items and of types, each old number's new one."""
+        held = self.items >= 0
+        self.items[held], self.types[held] = items[self.items[held]], types[self.types[held]]
+
     def _held(self) -> Columns:
         return self.items, self.weights, self.times, self.blocked, self.types, self.stamps
+
+
+def _distinct(numbers: Int32) -> Int64:
+    """Mark instead of sorting: millions of numbers in milliseconds."""
+    marks = np.zeros(int(numbers.max(initial=-1)) + 1, np.bool_)
+    marks[numbers] = True
+    return np.flatnonzero(marks)
 
 
 def _events(
