@@ -90,9 +90,17 @@ class Profiles:
             np.array([entry.at for entry in history], np.float64),
         )
 
-    def let_go(self, users: Collection[str]) -> None:
-        """Allow the profiles of a batch to be dropped: its changes are in Redis."""
+    def let_go(self, users: Collection[str], forgotten: Collection[str] = ()) -> None:
+        """Allow the profiles of a batch to be dropped, for its changes are in Redis; drop those forgotten at once."""
         self._held.remove(users)
+        for user_id in forgotten:
+            if user_id in self._cache and not any(user_id in held for held in self._held):
+                self._drop(user_id)
+
+    def clear(self, slot: int) -> None:
+        """Empty a user's history, and what was last recommended to the user."""
+        self.histories.clear(slot)
+        self.kept.clear(slot)
 
     def let_go_all(self) -> None:
         """Stop holding anything: every partition is about to be resumed."""
@@ -113,6 +121,5 @@ class Profiles:
 
     def _drop(self, user_id: str) -> None:
         profile = self._cache.pop(user_id)
-        self.histories.clear(profile.slot)
-        self.kept.clear(profile.slot)
+        self.clear(profile.slot)
         self._free.append(profile.slot)
