@@ -73,6 +73,14 @@ class Keys:
         """Name one part of a snapshot; the writer keeps two workers at one offset from mixing their parts."""
         return b"%ssnapshot:%d:%s:%d" % (self.prefix, offset, writer.encode(), part)
 
+    def snapshot_offset(self, part: bytes) -> int:
+        """Read the offset of a snapshot from the name of one of its parts."""
+        return int(part[len(self.snapshot_pointer) + 1 :].partition(b":")[0])
+
+    def user_of(self, key: bytes) -> bytes | None:
+        """Give the id of the user whose hash this is; None: it is nobody's."""
+        return key[len(self._user) :] if key.startswith(self._user) else None
+
     def family(self, key: bytes) -> str | None:
         """Tell which family of the table a key belongs to; None: it is not one of Upwell's."""
         if not key.startswith(self.prefix):

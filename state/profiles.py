@@ -10,7 +10,22 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["FIELDS", "HISTORY", "INTERESTS", "DamagedProfile", "Entry", "Profile", "Stored", "Write"]
+__all__ = [
+    "ANEW",
+    "CONSENT",
+    "FIELDS",
+    "GONE",
+    "HISTORY",
+    "INTERESTS",
+    "MODES",
+    "ONLY_CONSENT",
+    "WHOLE",
+    "DamagedProfile",
+    "Entry",
+    "Profile",
+    "Stored",
+    "Write",
+]
 
 HISTORY: Final = 100
 INTERESTS: Final = 20
@@ -20,11 +35,16 @@ INTEREST_STEP: Final = 86_400.0
 # Memory and Redis hold the same rounded weight: a worker that reloads a profile goes on as the one that kept it.
 INTEREST_DIGITS: Final = 4
 
-# What write_users.lua takes for a user, in order; `others` are the offsets of further partitions, written "3=17 5=99".
+# What write_users.lua takes for a user, in order; `others` are the offsets of further partitions, written "3=17 5=99", and
+# `mode` is one of MODES.
 FIELDS: Final = (
     *("at", "events", "updated_at", "segment", "history"),
     *("interests", "interests_at", "neighbors", "recommendations", "others"),
+    *("consent", "consent_from", "mode"),
 )
+# How much is written: all; all, in place of what is there; the consent alone; the consent alone, in place of what is there;
+# nothing, in place of what is there.
+WHOLE, ANEW, CONSENT, ONLY_CONSENT, GONE = MODES = ("", "anew", "consent", "only", "gone")
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -42,21 +62,28 @@ class DamagedProfile(ValueError):
 _history: Final = msgspec.json.Decoder(list[Entry])
 _interests: Final = msgspec.json.Decoder(dict[str, float])
 _encode: Final = msgspec.json.Encoder().encode
+_CONSENTS: Final = {None: b"", True: b"true", False: b"false"}
+_CONSENT_OF: Final = {text: consent for consent, text in _CONSENTS.items()}
 
 
 class Write(NamedTuple):
-    """A profile as it was when it was taken to be written, fenced by the offset ``at`` of one partition."""
+    """A profile as it was when it was taken to be written, fenced by the offset ``at`` of one partition.
+
+    ``gone`` says that nothing is left of it: what is stored is deleted.
+    """
 
     user_id: str
     at: int
     values: tuple[int | str | bytes, ...]
+    gone: bool = False
 
 
 @dataclass(slots=True)
 class Profile:
     """One user's state; ``at`` maps a partition to the offset of the last event folded in.
 
-    The weights of ``interests`` are as of ``interests_at``.
+    The weights of ``interests`` are as of ``interests_at``. ``consent`` is what the user last said, None for nothing; where the
+    user had refused before, ``consent_from`` is the offset of the event that consented, and -1 otherwise.
     """
 
     user_id: str
@@ -69,6 +96,15 @@ class Profile:
     interests_at: float = 0.0
     slot: int = -1
     index: int = -1
+    consent: bool | None = None
+    consent_from: int = -1
+
+    def forget(self) -> None:
+        """Begin anew; only the fences stay."""
+        self.events, self.updated_at, self.segment = 0, 0.0, None
+        self.interests, self.interests_at = {}, 0.0
+        self.index = self.consent_from = -1
+        self.consent = None
 
     def seen(self, partition: int, offset: int) -> bool:
         """Tell whether the event at this offset is folded in already."""
@@ -93,9 +129,8 @@ class Profile:
         self.interests = {name: weight for name, weight in aged if weight > 0.0}
         self.interests_at = at
 
-    def write(self, partition: int, history: bytes, neighbors: bytes, recommendations: bytes) -> Write:
+    def write(self, partition: int, history: bytes, neighbors: bytes, recommendations: bytes, mode: str = WHOLE) -> Write:
         """Take the profile as it is now, with these JSON texts, to be written under the fence of this partition."""
-        others = b" ".join([b"%d=%d" % pair for pair in self.at.items() if pair[0] != partition])
         values = (
             self.at[partition],
             self.events,
@@ -106,9 +141,18 @@ class Profile:
             repr(self.interests_at),
             neighbors,
             recommendations,
-            others,
+            *self._tail(partition, mode),
         )
         return Write(self.user_id, self.at[partition], values)
+
+    def write_consent(self, partition: int, mode: str) -> Write:
+        """Take the consent alone, or that there is nothing to keep, to be written under the fence of this partition."""
+        values = (self.at[partition], *([b""] * 8), *self._tail(partition, mode))
+        return Write(self.user_id, self.at[partition], values, gone=mode == GONE)
+
+    def _tail(self, partition: int, mode: str) -> tuple[str | bytes, ...]:
+        others = b" ".join([b"%d=%d" % pair for pair in self.at.items() if pair[0] != partition])
+        return others, _CONSENTS[self.consent], b"" if self.consent_from < 0 else b"%d" % self.consent_from, mode
 
 
 class Stored(NamedTuple):
@@ -125,7 +169,7 @@ class Stored(NamedTuple):
         try:
             profile = _profile(user_id, stored)
             history = _history.decode(stored.get(b"history", b"[]"))
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             fix = "restore it, or delete the key to start afresh"
             raise DamagedProfile(f"the hash of user {user_id!r} in Redis is damaged ({error}); {fix}") from error
         return cls(profile, history, stored.get(b"neighbors", b"[]"), stored.get(b"recommendations", b""))
@@ -143,4 +187,6 @@ def _profile(user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
         segment=None if segment is None else int(segment),
         interests=_interests.decode(stored.get(b"interests", b"{}")),
         interests_at=float(stored.get(b"interests_at", 0)),
+        consent=_CONSENT_OF[stored.get(b"consent", b"")],
+        consent_from=int(stored.get(b"consent_from", -1)),
     )

@@ -87,7 +87,10 @@ class Neighbor(msgspec.Struct, frozen=True):
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user's profile; ``at`` maps a partition of the events topic to the last offset folded in."""
+    """A user's profile; ``at`` maps a partition of the events topic to the last offset folded in.
+
+    ``consent`` is what the user last said of it, None for nothing; of one who refused there is nothing else.
+    """
 
     user_id: str
     at: dict[int, int]
@@ -98,6 +101,7 @@ class User(msgspec.Struct, frozen=True):
     interests: dict[str, float]
     neighbors: list[Neighbor]
     recommendations: Recommendation | None
+    consent: bool | None = None
 
 
 def _user(stored: Stored) -> User:
@@ -112,6 +116,7 @@ def _user(stored: Stored) -> User:
         interests=profile.interests,
         neighbors=msgspec.json.decode(stored.neighbors, type=list[Neighbor]),
         recommendations=msgspec.json.decode(message, type=Recommendation) if message else None,
+        consent=profile.consent,
     )
 
 

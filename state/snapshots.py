@@ -13,9 +13,9 @@ from state.connection import Client, is_cluster, script, send
 from state.keys import PART_TTL, Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["PART_BYTES", "Named", "Snapshot", "bound", "load", "part_keys", "pointer", "save"]
+__all__ = ["PART_BYTES", "Named", "Snapshot", "bound", "load", "part_keys", "pointer", "read", "renew", "save", "unlink_unnamed"]
 
 # Larger strings make Redis stall for other clients while it copies them (rule 7).
 PART_BYTES: Final = 8 * 1024 * 1024
@@ -87,17 +87,41 @@ async def save(
     redis: Client, keys: Keys, offset: int, parts: Iterable[bytes], writer: str, *, at: float, size: int = PART_BYTES
 ) -> bool:
     """Write a snapshot and make it the newest; False: one of this or a later offset is there already."""
+    return await _save(redis, keys, [await _written(redis, keys, _begun(offset, writer, at), _cut(parts, size))])
+
+
+async def renew(
+    redis: Client, keys: Keys, offset: int, parts: Sequence[bytes], writer: str, *, at: float, size: int = PART_BYTES
+) -> bool:
+    """Write a snapshot twice, in place of both that there are; False: one of a later offset is there already.
+
+    For what is before it in the log, nothing is needed any more: of two that are alike, one may be lost.
+    """
+    copies = [await _written(redis, keys, _begun(offset, writer, at), _cut(parts, size)) for _ in range(2)]
+    return await _save(redis, keys, copies)
+
+
+async def unlink_unnamed(redis: Client, keys: Keys, names: Iterable[bytes], below: int) -> None:
+    """Remove parts, of these, that no pointer names and that are of offsets below this: somebody ended before a flip."""
+    current = await pointer(redis, keys)
+    named = {*part_keys(keys, current.newest), *part_keys(keys, current.previous)}
+    await _unlink(redis, [name for name in names if name not in named and keys.snapshot_offset(name) < below])
+
+
+def _begun(offset: int, writer: str, at: float) -> Named:
     # A writer's second attempt at an offset must not touch the parts of its first one.
-    begun = Named(offset, f"{writer}-{secrets.token_hex(4)}", parts=0, bytes=0, crc32=0, at=at)
-    named = await _write_parts(redis, keys, begun, _cut(parts, size))
-    flipped = await _flip(redis, keys, named)
+    return Named(offset, f"{writer}-{secrets.token_hex(4)}", parts=0, bytes=0, crc32=0, at=at)
+
+
+async def _save(redis: Client, keys: Keys, copies: Sequence[Named]) -> bool:
+    flipped = await _flip(redis, keys, copies)
     if not flipped:
         # Not after an error: a flip whose answer was lost may have happened, and TTLs clear away what it left.
-        await _unlink(redis, part_keys(keys, named))
+        await _unlink(redis, [name for one in copies for name in part_keys(keys, one)])
     return flipped
 
 
-async def _write_parts(redis: Client, keys: Keys, named: Named, parts: Iterable[bytes]) -> Named:
+async def _written(redis: Client, keys: Keys, named: Named, parts: Iterable[bytes]) -> Named:
     count = size = crc = 0
     for part in parts:
         await redis.set(keys.snapshot_part(named.offset, named.writer, count), part, ex=PART_TTL)
@@ -105,17 +129,26 @@ async def _write_parts(redis: Client, keys: Keys, named: Named, parts: Iterable[
     return msgspec.structs.replace(named, parts=count, bytes=size, crc32=crc)
 
 
-async def _flip(redis: Client, keys: Keys, named: Named) -> bool:
+async def _flip(redis: Client, keys: Keys, copies: Sequence[Named]) -> bool:
     while True:
         current = await pointer(redis, keys)
-        if current.newest and current.newest.offset >= named.offset:
+        # In place of both, one of the same offset may be: it is as good.
+        if current.newest and current.newest.offset >= copies[0].offset + (len(copies) > 1):
             return False
         flip = _flip_cluster if is_cluster(redis) else _flip_once
-        if await flip(redis, keys, current, named):
+        if await flip(redis, keys, current, copies):
             return True
 
 
-async def _kept(redis: Client, keys: Keys, current: Pointer) -> tuple[Named | None, Named | None]:
+async def _kept(redis: Client, keys: Keys, current: Pointer, copies: Sequence[Named]) -> tuple[Named | None, list[Named]]:
+    """Choose the one before the newest, and what is dropped."""
+    if len(copies) > 1:
+        return copies[1], [one for one in (current.newest, current.previous) if one]
+    kept, dropped = await _whole(redis, keys, current)
+    return kept, [dropped] if dropped else []
+
+
+async def _whole(redis: Client, keys: Keys, current: Pointer) -> tuple[Named | None, Named | None]:
     # A newest snapshot with lost parts must not push out a previous one that is whole.
     names = part_keys(keys, current.newest)
     present = sum([await redis.exists(name) for name in names])
@@ -123,10 +156,11 @@ async def _kept(redis: Client, keys: Keys, current: Pointer) -> tuple[Named | No
     return (current.newest, current.previous) if whole else (current.previous, current.newest)
 
 
-async def _flip_once(redis: Client, keys: Keys, current: Pointer, named: Named) -> bool:
-    kept, dropped = await _kept(redis, keys, current)
-    new = part_keys(keys, named)
-    names = [keys.snapshot_pointer, *new, *part_keys(keys, dropped)]
+async def _flip_once(redis: Client, keys: Keys, current: Pointer, copies: Sequence[Named]) -> bool:
+    named = copies[0]
+    kept, dropped = await _kept(redis, keys, current, copies)
+    new = [name for one in copies for name in part_keys(keys, one)]
+    names = [keys.snapshot_pointer, *new, *(name for one in dropped for name in part_keys(keys, one))]
     values = (current.raw, msgspec.json.encode(named), _told(kept), len(new), b"")
     (answer,) = await send(redis, [("EVAL", script("flip_snapshot"), len(names), *names, *values)])
     if answer == MISSING:
@@ -135,16 +169,16 @@ async def _flip_once(redis: Client, keys: Keys, current: Pointer, named: Named) 
     return bool(answer)
 
 
-async def _flip_cluster(redis: Client, keys: Keys, current: Pointer, named: Named) -> bool:
+async def _flip_cluster(redis: Client, keys: Keys, current: Pointer, copies: Sequence[Named]) -> bool:
     """Flip where the keys live on several servers: a death between the steps costs one snapshot, never both.
 
     The flip may be lost with its primary, and its parts would stay for good though nothing names them. So those of the newest
     stay for good only when the next is there, and go in an hour before; the older of the two is there for good. What was
     removed is removed once more by the next few flips: a worker may die before it does so, and a shard may lose it.
     """
-    kept, dropped = await _kept(redis, keys, current)
-    removed = [*([dropped] if dropped else []), *current.dropped][:REMEMBERED]
-    values = (current.raw, msgspec.json.encode(named), _told(kept), 0, msgspec.json.encode(removed) if removed else b"")
+    kept, dropped = await _kept(redis, keys, current, copies)
+    removed = [*dropped, *current.dropped][:REMEMBERED]
+    values = (current.raw, msgspec.json.encode(copies[0]), _told(kept), 0, msgspec.json.encode(removed) if removed else b"")
     (flipped,) = await send(redis, [("EVAL", script("flip_snapshot"), 1, keys.snapshot_pointer, *values)])
     if not flipped:
         return False
@@ -170,7 +204,7 @@ async def load(redis: Client, keys: Keys, *, report: Callable[[str], object] = _
         for named in (current.newest, current.previous):
             if named is None:
                 continue
-            found = await _read(redis, keys, named)
+            found = await read(redis, keys, named)
             if isinstance(found, Snapshot):
                 for damage in damages:
                     report(damage)
@@ -184,7 +218,8 @@ async def load(redis: Client, keys: Keys, *, report: Callable[[str], object] = _
     raise RuntimeError(message)
 
 
-async def _read(redis: Client, keys: Keys, named: Named) -> Snapshot | str:
+async def read(redis: Client, keys: Keys, named: Named) -> Snapshot | str:
+    """Read one snapshot, or say in a sentence how it is damaged."""
     data = bytearray()
     crc = 0
     for name in part_keys(keys, named):

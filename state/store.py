@@ -126,18 +126,18 @@ class Store:
 
     def _write_command(self, partition: int, goal: Applied | None, chunk: Sequence[Write]) -> Command:
         keys = [self._keys.user(write.user_id) for write in chunk]
-        expected = NOTHING
-        if goal is not None and goal.expected is not None and not self.cluster:
-            expected = goal.expected
+        expected = end = NOTHING
+        if goal is not None and not self.cluster:
+            expected, end = NOTHING if goal.expected is None else goal.expected, goal.end
             keys.append(self._keys.applied)
         values = chain.from_iterable([write.values for write in chunk])
-        return ("EVAL", self._write, len(keys), *keys, partition, self._ttl, expected, *values)
+        return ("EVAL", self._write, len(keys), *keys, partition, self._ttl, expected, end, *values)
 
     def _advance_command(self, partition: int, goal: Applied, chunks: Sequence[Sequence[Write]]) -> Command:
         witnesses = [] if self.cluster else [chunk[-1] for chunk in chunks]
         keys = [self._keys.applied, *(self._keys.user(write.user_id) for write in witnesses)]
         expected = NOTHING if goal.expected is None else goal.expected
-        offsets = [write.at for write in witnesses]
+        offsets = [-1 - write.at if write.gone else write.at for write in witnesses]
         return ("EVAL", self._advance, len(keys), *keys, partition, expected, goal.end, *offsets)
 
     async def _send(self, commands: Iterable[Command]) -> list[Any]:

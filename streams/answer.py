@@ -22,10 +22,10 @@ _SEGMENT = b'{"user_id":%b,"segment":%b,"previous":%b,"name":%b,"at":%.3f}'
 
 @dataclass(slots=True)
 class SegmentChange:
-    """A user who entered a segment or left all, ready for the segments topic."""
+    """A user who entered a segment or left all, ready for the segments topic; without a value, one who was forgotten."""
 
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 def _or_null(number: int | None) -> bytes:

@@ -12,7 +12,9 @@ from streams.commands.dead import dead
 from streams.commands.demo import demo
 from streams.commands.doctor import doctor
 from streams.commands.evaluate import evaluate
+from streams.commands.export import export
 from streams.commands.failures import told
+from streams.commands.forget import forget
 from streams.commands.item import item
 from streams.commands.plan import plan
 from streams.commands.push import push
@@ -77,6 +79,8 @@ _COMMANDS = (
     (evaluate, "How good the recommendations would have been, on a file of events."),
     (bench, "What it does on this machine, beside its peers."),
     (plan, "What a load needs: workers, memory, Redis, Kafka; and what is full first."),
+    (forget, "Have users forgotten everywhere, and certify it."),
+    (export, "All that is stored of a user, as JSON."),
     (doctor, "Check brokers, topics, Redis and settings; print the fixes."),
     (reset, "Accept a recreated topic or another number of partitions."),
 )

@@ -1,4 +1,4 @@
-"""Where partitions end.
+"""Where partitions begin and end.
 
 The embedded broker, asked for a partition's end, tells the first offset of its last batch plus one; only what it gives with a
 fetch is the end.
@@ -10,9 +10,19 @@ from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-__all__ = ["end_of", "ends_of"]
+from streams.servers import reading
+
+__all__ = ["begin_of", "end_of", "ends_of"]
 
 _LOOK_MS = 1000
+
+
+async def begin_of(brokers: str, topic: str) -> int:
+    """Give the first offset that a topic of one partition holds."""
+    place = TopicPartition(topic, 0)
+    async with reading(brokers) as consumer:
+        consumer.assign([place])
+        return int((await consumer.beginning_offsets([place]))[place])
 
 
 async def end_of(consumer: AIOKafkaConsumer, place: TopicPartition, told: int) -> int:

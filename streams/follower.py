@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
@@ -15,7 +15,7 @@ from streams.ends import end_of
 from streams.failures import Refusal, persist
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
-from streams.models.ids import Ids, pack
+from streams.models.ids import Ids, pack, unpack
 from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.records import (
@@ -29,11 +29,20 @@ from streams.records import (
 )
 from streams.settings import Settings
 
-__all__ = ["Fold", "Follower"]
+__all__ = ["Fold", "Follower", "Forgotten"]
 
 # Records folded while scoring waits: a few milliseconds' worth, so that a worker that catches up still answers.
 _AT_ONCE = 64
 _FEW = 16
+
+
+class Forgotten(NamedTuple):
+    """A user whom a record of the log at ``logged`` made forget, by an event at ``offset`` of a partition."""
+
+    user_id: str
+    partition: int
+    offset: int
+    logged: int
 
 
 class Fold:
@@ -46,9 +55,11 @@ class Fold:
         self.knobs = encode_knobs(models.parameters)
         self.touched: set[int] = set()
         self.resets = 0
+        self.forgotten: list[Forgotten] = []
 
     def fold(self, record: Record, offset: int) -> bool:
         """Fold the record at an offset of the log; return whether it was accepted."""
+        self.models.version = offset
         accepted = self._HANDLERS[record.kind](self, record)
         self.models.version = offset + 1
         return accepted
@@ -57,18 +68,21 @@ class Fold:
         """Fold a lesson beside its record, which never went through the log: an evaluation need not write and read it."""
         accepted = self.taught.accept(record)
         if accepted:
-            self._learn(record.partition, lesson)
+            self.models.version = offset
+            self._learn(record, lesson)
         self.models.version = offset + 1
         return accepted
 
     def _lesson(self, record: Record) -> bool:
         if not self.taught.accept(record):
             return False
-        self._learn(record.partition, decode_lesson(record.body))
+        self._learn(record, decode_lesson(record.body, record.version))
         return True
 
-    def _learn(self, partition: int, lesson: Lesson) -> None:
-        self.taught.remember(partition, lesson.origins.tolist())
+    def _learn(self, record: Record, lesson: Lesson) -> None:
+        self.taught.remember(record.partition, lesson.origins.tolist())
+        for user_id, offset in zip(unpack(lesson.forgotten), lesson.forgotten_at.tolist(), strict=True):
+            self.forgotten.append(Forgotten(user_id.decode(), record.partition, offset, self.models.version))
         before = self.models.items
         self._touch(before, self.models.apply(lesson).tolist())
 

@@ -78,6 +78,7 @@ class Keeper:
         self._ticks = 0
         self._kept: set[int] | None = None
         self._holder = ""
+        self._saving = asyncio.Lock()
         self.names: dict[int, str] = {}
 
     @property
@@ -193,14 +194,22 @@ class Keeper:
 
     async def snapshot(self) -> None:
         """Write a snapshot of the fold and let the log go up to the older of the last two (rule 7)."""
-        if self.models.version in (0, self._frozen_at):
-            return
+        async with self._saving:
+            if self.models.version not in (0, self._frozen_at):
+                await self._save(snapshots.save)
+
+    async def renew(self) -> None:
+        """Write a snapshot in place of both that there are, and let the log go up to it: somebody was forgotten."""
+        async with self._saving:
+            await self._save(snapshots.renew)
+
+    async def _save(self, save: Callable[..., Awaitable[bool]]) -> None:
         began = time.monotonic()
         frozen = await self._aside(freeze, self._fold)
         loop = asyncio.get_running_loop()
         size = self._settings.snapshot.part_bytes
         parts = await loop.run_in_executor(self._background, lambda: list(frozen.parts()))
-        await snapshots.save(self._redis, self._keys, frozen.offset, parts, self._settings.group, at=time.time(), size=size)
+        await save(self._redis, self._keys, frozen.offset, parts, self._settings.group, at=time.time(), size=size)
         self._frozen_at = frozen.offset
         self._metrics.snapshot_seconds.observe(time.monotonic() - began)
         self._metrics.snapshot_bytes.set(sum(map(len, parts)))

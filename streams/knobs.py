@@ -179,6 +179,13 @@ class Intake(_Section):
     """Profiles kept in a worker's memory, about 10 kB each; others are read from Redis when they act."""
 
 
+class Consent(_Section):
+    """Whose events are kept."""
+
+    required: bool = False
+    """Whether a user who has not said yes (`properties.consent`) counts as one who said no: answered, but not kept or learned."""
+
+
 class Publish(_Section):
     """What is published."""
 

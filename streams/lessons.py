@@ -36,6 +36,8 @@ def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemN
         types=pack([kind.encode() for kind in list(teaching.types)[:UNNAMED]]),
         kinds=np.minimum(table[:, 4], UNNAMED).astype(np.uint8),
         origins=np.array(list(teaching.origins.items()), np.int64).reshape(-1, 2),
+        forgotten=pack([user_id.encode() for user_id in teaching.forgotten]),
+        forgotten_at=np.array([offset for _, _, offset in teaching.forgotten.values()], np.int64),
     )
     _segments(lesson, scored, rows)
     _blend(lesson, scored, partition)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from state.profiles import Profile
+from state.profiles import ANEW, CONSENT, GONE, ONLY_CONSENT, WHOLE, Profile
 from streams.decode import Batch, Decoded, Placed
 from streams.items import ItemNumbers, Numbers
 from streams.learned import Teacher
-from streams.schemas import Event
+from streams.schemas import FORGET, Event
 from streams.settings import Settings
 
 __all__ = ["Observed", "Observer", "Teaching"]
@@ -33,23 +33,83 @@ class Teaching:
     visits: list[tuple[int, int, float, float, int]] = field(default_factory=list)
     judged: list[tuple[Profile, int]] = field(default_factory=list)
     origins: dict[int, int] = field(default_factory=dict)
+    forgotten: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def forget(self, user_id: str, offset: int) -> None:
+        """Teach to forget a user, and nothing of what the user did before: so many of the visits, and of those judged."""
+        self.forgotten[user_id] = len(self.visits), len(self.judged), offset
+        self.others.pop(user_id, None)
+
+    def settle(self) -> None:
+        """Leave out what those forgotten did before; once for all of them, for each costs a pass."""
+        names, bounds = list(self.users), self.forgotten
+        begins = [bounds[name][0] if name in bounds else 0 for name in names]
+        kept = [visit for number, visit in enumerate(self.visits) if number >= begins[visit[0]]]
+        self.users = {}
+        places = [self.users.setdefault(names[visit[0]], len(self.users)) for visit in kept]
+        self.visits = [(place, *visit[1:]) for place, visit in zip(places, kept, strict=True)]
+        nobody = (0, 0, 0)
+        judged = enumerate(self.judged)
+        self.judged = [one for number, one in judged if number >= bounds.get(one[0].user_id, nobody)[1]]
 
 
 @dataclass(slots=True)
 class Observed:
-    """The users who acted, each with the last event, the entries to push on their histories, and the teachings."""
+    """The users who acted, each with the last event, the entries to push on their histories, and the teachings.
+
+    ``profiles`` are of those who are to be given a list, ``wishes`` those who said what they wish, with their partition. Those
+    ``forgotten`` begin ``anew``, as do some others; those ``blank`` refuse, and nothing of what they did is kept.
+    """
 
     profiles: dict[str, Profile]
     triggers: dict[str, tuple[int, Placed]] = field(default_factory=dict)
     pushes: list[tuple[int, int, float, float, bool, int, float]] = field(default_factory=list)
     teachings: dict[int, Teaching] = field(default_factory=dict)
     events: int = 0
+    wishes: dict[str, tuple[int, Profile]] = field(default_factory=dict)
+    forgotten: dict[str, Profile] = field(default_factory=dict)
+    anew: set[str] = field(default_factory=set)
+    blank: dict[str, Profile] = field(default_factory=dict)
+    cleared: dict[int, int] = field(default_factory=dict)
+
+    def clear(self, slot: int) -> None:
+        """Push nothing of what was to be pushed on a history so far."""
+        self.cleared[slot] = len(self.pushes)
+
+    def settle(self) -> None:
+        """Leave out pushes that were cleared, and those who are given no list."""
+        if self.cleared:
+            pushes = enumerate(self.pushes)
+            self.pushes = [push for number, push in pushes if number >= self.cleared.get(push[0], 0)]
+        if len(self.triggers) < len(self.profiles):
+            self.profiles = {user_id: one for user_id, one in self.profiles.items() if user_id in self.triggers}
+
+    def mode(self, profile: Profile) -> str:
+        """Say how much of a user is written: of one who refuses, or who is given no list, no more than the consent."""
+        whole = profile.user_id in self.triggers and profile.user_id not in self.blank
+        if profile.user_id not in self.anew and profile.user_id not in self.blank:
+            return WHOLE if whole else CONSENT
+        return ANEW if whole else GONE if profile.consent is None else ONLY_CONSENT
 
 
 class Observer:
-    """Folds events into profiles; the rules of what is folded and what is taught meet here."""
+    """Folds events into profiles; the rules of what is folded and what is taught meet here.
 
-    def __init__(self, settings: Settings, teacher: Teacher, items: ItemNumbers, types: Numbers, labels: Labels) -> None:
+    ``clear`` empties the history of a slot, ``known`` tells whether the models know a user.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        teacher: Teacher,
+        items: ItemNumbers,
+        types: Numbers,
+        labels: Labels,
+        clear: Callable[[int], None],
+        known: Callable[[str], bool],
+    ) -> None:
+        self._clear, self._known = clear, known
+        self._required = settings.consent.required
         self._weight_of = settings.weights.of
         self._excludes = settings.excludes
         self._teacher = teacher
@@ -68,26 +128,105 @@ class Observer:
                 self._event(observed, teaching, profile, partition, placed)
             if start < end:
                 observed.teachings[partition] = teaching
+                if teaching.forgotten:
+                    teaching.settle()
+        observed.settle()
         return observed
 
     def _event(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> None:
-        event = placed.event
-        observed.triggers[event.user_id] = (partition, placed)
-        number = self._items.number(event.item_id)
-        weight = self._weight_of(event.type, event.value)
-        if placed.offset >= teaching.start and self._untaught(teaching, partition, placed.origin):
-            _teach(teaching, profile, number, weight, event)
-        if not _folded(profile, partition, placed):
-            observed.events += 1
-            profile.events += 1
-            kind = self._types.number(event.type)
-            observed.pushes.append((profile.slot, number, weight, event.time, self._excludes(event.type), kind, event.timestamp))
-            if weight > 0 and (labels := self._labels(number)):
-                profile.interest(labels, weight, event.time)
+        event, folded = placed.event, _folded(profile, partition, placed)
+        if event.consent is not None or event.type == FORGET:
+            self._wish(observed, teaching, profile, partition, placed)
+        if event.item_id:
+            if self._refuses(profile) or (folded and placed.offset < profile.consent_from):
+                self._answer(observed, teaching, profile, placed, folded=folded)
+            else:
+                self._item(observed, teaching, profile, partition, placed, folded=folded)
+            observed.triggers[event.user_id] = (partition, placed)
         profile.at[partition] = max(placed.offset, profile.at.get(partition, -1))
         if placed.origin:
             origin, offset = placed.origin
             profile.at[origin] = max(offset, profile.at.get(origin, -1))
+
+    def _item(
+        self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed, *, folded: bool
+    ) -> None:
+        event = placed.event
+        number = self._items.number(event.item_id)
+        weight = self._weight_of(event.type, event.value)
+        if placed.offset >= teaching.start and self._untaught(teaching, partition, placed.origin):
+            _teach(teaching, profile, number, weight, event)
+        if not folded:
+            observed.events += 1
+            profile.events += 1
+            self._push(observed, profile, number, weight, event)
+            if weight > 0 and (labels := self._labels(number)):
+                profile.interest(labels, weight, event.time)
+
+    def _push(self, observed: Observed, profile: Profile, number: int, weight: float, event: Event) -> None:
+        kind = self._types.number(event.type)
+        observed.pushes.append((profile.slot, number, weight, event.time, self._excludes(event.type), kind, event.timestamp))
+
+    def _refuses(self, profile: Profile) -> bool:
+        return profile.consent is False or (self._required and profile.consent is None)
+
+    def _answer(self, observed: Observed, teaching: Teaching, profile: Profile, placed: Placed, *, folded: bool) -> None:
+        """Answer a user who refuses from the event at hand: nothing else is known, and nothing of it stays or is taught."""
+        event = placed.event
+        if profile.consent is None and (profile.events or self._known(event.user_id)):
+            # Consent was not required yet when this was learned.
+            self._forget(observed, teaching, profile, placed, folded=folded)
+        if profile.consent:
+            return  # the profile is beyond this event, and its user consented since
+        self._blank(observed, profile)
+        observed.events += not folded
+        self._push(observed, profile, self._items.number(event.item_id), self._weight_of(event.type, event.value), event)
+
+    def _wish(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> None:
+        """Take what a user wishes; an event that was sent home twice counts each time, for it leaves no fence."""
+        consent, folded = placed.event.consent, profile.seen(partition, placed.offset)
+        if placed.event.type == FORGET or (consent is False and (folded or profile.consent is not False)):
+            self._forget(observed, teaching, profile, placed, folded=folded)
+        if folded:
+            return
+        observed.wishes[profile.user_id] = partition, profile
+        if consent:
+            self._agree(observed, teaching, profile, placed)
+        elif consent is False:
+            profile.consent = False
+            self._blank(observed, profile)
+
+    def _agree(self, observed: Observed, teaching: Teaching, profile: Profile, placed: Placed) -> None:
+        """Take a user's consent; who refused, or was not asked though that is required, begins anew."""
+        if self._refuses(profile):
+            if profile.consent is None and (profile.events or self._known(profile.user_id)):
+                self._forget(observed, teaching, profile, placed, folded=False)
+            self._empty(observed, profile)
+            observed.triggers.pop(profile.user_id, None)
+            profile.consent_from = placed.offset
+            observed.anew.add(profile.user_id)
+            observed.blank.pop(profile.user_id, None)
+        profile.consent = True
+
+    def _forget(self, observed: Observed, teaching: Teaching, profile: Profile, placed: Placed, *, folded: bool) -> None:
+        """Let a user's profile begin anew, unless it did so after this event, and have the models forget the user."""
+        observed.triggers.pop(profile.user_id, None)
+        if placed.offset >= teaching.start:
+            teaching.forget(profile.user_id, placed.offset)
+        if not folded:
+            profile.forget()
+            self._empty(observed, profile)
+            observed.anew.add(profile.user_id)
+            observed.forgotten[profile.user_id] = profile
+            observed.blank.pop(profile.user_id, None)
+
+    def _blank(self, observed: Observed, profile: Profile) -> None:
+        self._empty(observed, profile)
+        observed.blank[profile.user_id] = profile
+
+    def _empty(self, observed: Observed, profile: Profile) -> None:
+        self._clear(profile.slot)
+        observed.clear(profile.slot)
 
     def _untaught(self, teaching: Teaching, partition: int, origin: tuple[int, int] | None) -> bool:
         if origin is None:

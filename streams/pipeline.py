@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from state.profiles import Write
 from streams.answer import Messages, SegmentChange
@@ -19,7 +19,7 @@ from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.observe import Observed, Observer
 from streams.profiles import Profiles, Reads
-from streams.records import Kind, Record, encode, encode_lesson
+from streams.records import Kind, Record, encode, with_lesson
 from streams.scoring import Scored, Scorer
 from streams.settings import Settings
 
@@ -43,6 +43,7 @@ class Answer:
     ends: Mapping[int, int] = field(default_factory=dict)
     received: list[float] = field(default_factory=list)
     users: Collection[str] = ()
+    forgotten: Collection[str] = ()
     events: int = 0
 
 
@@ -67,7 +68,8 @@ class Pipeline:
         self.scorer = Scorer(settings, models, self.profiles, self.items)
         # Folding and scoring exclude each other: scoring reads the arrays in a thread without the GIL.
         self.lock = asyncio.Lock()
-        self.observer = Observer(settings, teacher, self.items, self.profiles.types, self.scorer.labels)
+        numbers = self.items, self.profiles.types
+        self.observer = Observer(settings, teacher, *numbers, self.scorer.labels, self.profiles.clear, self.scorer.knows)
         self._messages = Messages()
         self.segment_names: Mapping[int, str] = {}
         self._metrics = metrics
@@ -88,6 +90,8 @@ class Pipeline:
                 observed = self.observer.observe(batch, decoded, profiles)
             with self._metrics.stage("recommend"):
                 scored = await self._score(observed)
+            for profile in observed.blank.values():
+                self.profiles.clear(profile.slot)
         with self._metrics.stage("encode"):
             answer = Answer(dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
             # Of every event, not of every list: a list answers all of its user's events in the batch.
@@ -105,7 +109,7 @@ class Pipeline:
     def teach(self, observed: Observed, scored: Scored) -> list[bytes]:
         """Make the record of each partition's lesson."""
         lessons = self.lessons(observed, scored)
-        return [encode(replace(record, body=encode_lesson(lesson))) for record, lesson in lessons]
+        return [encode(with_lesson(record, lesson)) for record, lesson in lessons]
 
     def lessons(self, observed: Observed, scored: Scored) -> Iterator[tuple[Record, Lesson]]:
         """Give each partition's lesson, with the record that carries it, still empty; from here on it is under way."""
@@ -117,13 +121,28 @@ class Pipeline:
     def _recommend(self, answer: Answer, observed: Observed, scored: Scored) -> None:
         now = self._clock()
         answer.writes = {partition: [] for partition in answer.ends}
+        self._forget(answer, observed)
         for row, profile in enumerate(observed.profiles.values()):
             partition, trigger = observed.triggers[profile.user_id]
-            change = self._messages.segment(profile, scored.segments[row], trigger.event.time, self.segment_names)
+            segment = -1 if profile.user_id in observed.blank else scored.segments[row]
+            change = self._messages.segment(profile, segment, trigger.event.time, self.segment_names)
             if change:
                 answer.segments.append(change)
-            profile.updated_at = now
             message = self._messages.recommendation(profile, partition, trigger, scored, row, now)
             answer.recommendations.append((profile.user_id.encode(), message))
             # Taken now: the next batch changes the profile before this one is written.
-            answer.writes[partition].append(profile.write(partition, scored.histories[row], scored.neighbors[row], message))
+            mode = observed.mode(profile)
+            if profile.user_id in observed.blank:
+                answer.writes[partition].append(profile.write_consent(partition, mode))
+                continue
+            profile.updated_at = now
+            texts = scored.histories[row], scored.neighbors[row], message
+            answer.writes[partition].append(profile.write(partition, *texts, mode))
+
+    def _forget(self, answer: Answer, observed: Observed) -> None:
+        """Say that users were forgotten, before anything is said of them again, and write those who are given no list."""
+        answer.forgotten = [*observed.forgotten]
+        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in observed.forgotten]
+        for user_id, (partition, profile) in observed.wishes.items():
+            if user_id not in observed.triggers:
+                answer.writes[partition].append(profile.write_consent(partition, observed.mode(profile)))

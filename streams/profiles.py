@@ -101,9 +101,17 @@ class Profiles:
             self.histories.renumber(self._items.keep(items), self.types.keep(types))
             self._tidy_at = max(_FEWEST, 2 * (len(items) + len(types)))
 
-    def let_go(self, users: Collection[str]) -> None:
-        """Allow the profiles of a batch to be dropped: its changes are in Redis."""
+    def let_go(self, users: Collection[str], forgotten: Collection[str] = ()) -> None:
+        """Allow the profiles of a batch to be dropped, for its changes are in Redis; drop those forgotten at once."""
         self._held.remove(users)
+        for user_id in forgotten:
+            if user_id in self._cache and not any(user_id in held for held in self._held):
+                self._drop(user_id)
+
+    def clear(self, slot: int) -> None:
+        """Empty a user's history, and what was last recommended to the user."""
+        self.histories.clear(slot)
+        self.kept.clear(slot)
 
     def let_go_all(self) -> None:
         """Stop holding anything: every partition is about to be resumed."""
@@ -124,6 +132,5 @@ class Profiles:
 
     def _drop(self, user_id: str) -> None:
         profile = self._cache.pop(user_id)
-        self.histories.clear(profile.slot)
-        self.kept.clear(profile.slot)
+        self.clear(profile.slot)
         self._free.append(profile.slot)

@@ -2,6 +2,7 @@
 
 All numbers are little endian. A body is a row of *columns*, each ``uint32 rows, uint32 width, bytes``; the order and types
 of a kind's columns are that kind's format, and any change of them is a new VERSION.
+A record is written in the oldest version that can say it, so that workers that are upgraded one after another go on together.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -24,7 +25,9 @@ from streams.models.lesson import Lesson
 
 __all__ = ["CatalogChange", "Centers", "Kind", "Record", "decode", "encode"]
 
-VERSION = 2
+# The newest that is read, and what most records are. In version 3 a lesson says whom to forget.
+VERSION = 3
+COMMON = 2
 MAGIC = b"UL"
 _ENVELOPE = struct.Struct("<2sBBIQiqq")
 _CHECKED_FROM = 8
@@ -51,6 +54,7 @@ class Record:
     start: int
     end: int
     body: bytes
+    version: int = COMMON
 
 
 @dataclass(slots=True)
@@ -67,7 +71,8 @@ class Centers:
 
 def encode(record: Record) -> bytes:
     """Write a record with its checksum."""
-    head = _ENVELOPE.pack(MAGIC, VERSION, record.kind, 0, record.writer, record.partition, record.start, record.end)
+    place = record.partition, record.start, record.end
+    head = _ENVELOPE.pack(MAGIC, record.version, record.kind, 0, record.writer, *place)
     check = zlib.crc32(record.body, zlib.crc32(head[_CHECKED_FROM:], zlib.crc32(head[:4])))
     return head[:4] + check.to_bytes(4, "little") + head[_CHECKED_FROM:] + record.body
 
@@ -83,15 +88,15 @@ def decode(value: bytes | None, offset: int) -> Record:
             f"this program reads up to version {VERSION}.",
             fix="upgrade this worker to the version of the others",
         )
-    if version < VERSION:
+    if version < COMMON:
         raise Refusal(
-            f"The learned log holds a record of version {version} at offset {offset}; this program reads version {VERSION}.",
+            f"The learned log holds a record of version {version} at offset {offset}; this program reads from {COMMON} on.",
             fix="start the models over with `upwell reset --models`",
         )
     if zlib.crc32(value[_CHECKED_FROM:], zlib.crc32(value[:4])) != check:
         raise _damaged(offset, "its checksum does not match")
     try:
-        return Record(Kind(kind), writer, partition, start, end, value[_ENVELOPE.size :])
+        return Record(Kind(kind), writer, partition, start, end, value[_ENVELOPE.size :], version)
     except ValueError:
         raise _damaged(offset, f"kind {kind} is unknown") from None
 
@@ -127,10 +132,16 @@ def _read(body: bytes, types: Sequence[tuple[np.dtype[Any], bool]], at: int = 0)
 
 _LESSON_SCALARS = struct.Struct("<QQ")
 _LESSON = _typed("u1 u4 i2 u1 u4 u1 u4 u4 u4 f4 f8 u1 i2 f8 2f8 f8 2f4 i2 i8 2f8 2f4 i8 2i8")
+_FORGOTTEN = _typed("u1 u4 i8")
+
+
+def with_lesson(record: Record, lesson: Lesson) -> Record:
+    """Give the record that carries a lesson, in the version that it needs."""
+    return replace(record, body=encode_lesson(lesson), version=VERSION if len(lesson.forgotten.ends) else COMMON)
 
 
 def encode_lesson(lesson: Lesson) -> bytes:
-    """Write a lesson's body."""
+    """Write a lesson's body; whom to forget comes last, and only where there is somebody."""
     return _LESSON_SCALARS.pack(lesson.events, lesson.judged) + _columns(
         (
             *_ids(lesson.user_ids),
@@ -153,14 +164,15 @@ def encode_lesson(lesson: Lesson) -> bytes:
             lesson.hidden,
             lesson.hits,
             lesson.origins,
+            *((*_ids(lesson.forgotten), lesson.forgotten_at) if len(lesson.forgotten.ends) else ()),
         )
     )
 
 
-def decode_lesson(body: bytes) -> Lesson:
+def decode_lesson(body: bytes, version: int = COMMON) -> Lesson:
     """Read a lesson's body."""
     events, judged = _LESSON_SCALARS.unpack_from(body)
-    columns = _read(body, _LESSON, _LESSON_SCALARS.size)
+    columns = _read(body, [*_LESSON, *(_FORGOTTEN if version >= VERSION else ())], _LESSON_SCALARS.size)
     user_blob, user_ends, user_segments, item_blob, item_ends, type_blob, type_ends, *rest = columns
     (
         users,
@@ -179,8 +191,9 @@ def decode_lesson(body: bytes) -> Lesson:
         hidden,
         hits,
         origins,
+        *forgotten,
     ) = rest
-    return Lesson(
+    lesson = Lesson(
         events=events,
         judged=judged,
         user_ids=_packed(user_blob, user_ends),
@@ -204,6 +217,10 @@ def decode_lesson(body: bytes) -> Lesson:
         hits=hits,
         origins=origins,
     )
+    if forgotten:
+        ids, ends, lesson.forgotten_at = forgotten
+        lesson.forgotten = _packed(ids, ends)
+    return lesson
 
 
 def encode_catalog(change: CatalogChange) -> bytes:

@@ -137,7 +137,7 @@ async def _forget_offsets(redis: Client, keys: Keys) -> None:
     await redis.delete(keys.safe)
     async for key in redis.scan_iter(match=keys.user("*"), count=_SCAN):
         fields: Any = await redis.hkeys(key)
-        if places := [field for field in fields if field.startswith(b"at:")]:
+        if places := [field for field in fields if field.startswith((b"at:", b"consent_from"))]:
             await redis.hdel(key, *places)
 
 

@@ -24,6 +24,7 @@ from streams.fields import (
     kind,
     moment,
     number,
+    plain,
     quoted,
     shown,
     text,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "CONSENT",
+    "FORGET",
     "REASONS",
     "BadEvent",
     "BadItem",
@@ -51,6 +54,11 @@ __all__ = [
     "reasons_table",
 ]
 
+FORGET: Final = "forget"
+CONSENT: Final = "consent"
+# Types of events about the whole user: they name no item, and nobody is given a list for them.
+ABOUT_USERS: Final = (FORGET, CONSENT)
+
 REASONS: Final = {
     "no_value": "decode: the record has no value; on `events` a null deletes nothing",
     "not_utf8": "decode: the bytes are not UTF-8",
@@ -61,6 +69,8 @@ REASONS: Final = {
     "missing_user_id": "validate: no `user_id`",
     "missing_item_id": "validate: no `item_id`",
     "missing_value": "validate: a `rating` without `value`",
+    "missing_consent": "validate: an event of the type `consent` without `properties.consent`",
+    "unwanted_item_id": "validate: a `forget` or a `consent` with `item_id`; they are about the whole user",
     "bad_type": f"validate: `type` is not a string of 1 to {TYPE_BYTES} bytes",
     "bad_user_id": f"validate: `user_id` is not a string of 1 to {ID_BYTES} bytes or an integer",
     "bad_item_id": f"validate: `item_id` is not a string of 1 to {ID_BYTES} bytes or an integer",
@@ -68,6 +78,7 @@ REASONS: Final = {
     "bad_session_id": "validate: `session_id`, likewise",
     "bad_recommendation_id": "validate: `recommendation_id`, likewise",
     "bad_timestamp": "validate: `timestamp` is no time after 1970 and before the year 10000, in s, ms, µs or ISO 8601",
+    "bad_consent": "validate: `properties.consent` is neither true nor false",
     "bad_value": f"validate: `value` is not a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}",
     "too_large_to_rekey": "place: an event on the wrong partition that is too large to be sent to its user's",
     "misplaced": "place: an event that was re-keyed once arrived on a wrong partition again",
@@ -99,7 +110,7 @@ class BadItem(Poison):
 
 
 class Event(Struct, gc=False, frozen=True):
-    """What a user did to an item.
+    """What a user did to an item, or with an empty ``item_id`` what the user wishes: to be forgotten, to consent or not.
 
     ``timestamp`` is the time in seconds as sent, by default the record's; ``time`` is what decay reckons with: the
     timestamp, but never later than the record's time and the allowed skew.
@@ -114,6 +125,7 @@ class Event(Struct, gc=False, frozen=True):
     event_id: str | None = None
     session_id: str | None = None
     recommendation_id: str | None = None
+    consent: bool | None = None
 
 
 class Item(Struct, frozen=True):
@@ -187,6 +199,12 @@ class SegmentChange(Struct, frozen=True):
 _Id: TypeAlias = str | int | float | None
 
 
+class _Properties(Struct, gc=False):
+    """The one property that counts."""
+
+    consent: bool | None = None
+
+
 class _Sent(Struct, gc=False):
     """An event's fields as they were sent; all others are skipped, yet must be JSON."""
 
@@ -198,9 +216,11 @@ class _Sent(Struct, gc=False):
     event_id: _Id = None
     session_id: _Id = None
     recommendation_id: _Id = None
+    properties: _Properties | None = None
 
 
 _TYPED: Final = msgspec.json.Decoder(_Sent).decode
+_PROPERTIES: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _STEP: Final = re.compile(r"[/>]")
 
 
@@ -212,16 +232,18 @@ def decode_event(value: bytes | None, *, received: float, skew: float) -> Event:
     sent = _read(value)
     timestamp = moment(sent.timestamp, received, BadEvent)
     event_id, session_id, recommendation_id = sent.event_id, sent.session_id, sent.recommendation_id
+    properties = sent.properties
     return Event(
         kind(sent.type, BadEvent),
         identifier("user_id", sent.user_id, BadEvent),
-        identifier("item_id", sent.item_id, BadEvent),
+        "" if sent.item_id is None else identifier("item_id", sent.item_id, BadEvent),
         timestamp,
         min(timestamp, received + skew) if received > 0 else timestamp,
         None if sent.value is None else number("value", sent.value, -LARGEST_NUMBER, BadEvent),
         None if event_id is None else identifier("event_id", event_id, BadEvent),
         None if session_id is None else identifier("session_id", session_id, BadEvent),
         None if recommendation_id is None else identifier("recommendation_id", recommendation_id, BadEvent),
+        None if properties is None else _consent(properties),
     )
 
 
@@ -254,11 +276,39 @@ def _read(value: bytes | None) -> _Sent:
         value.isascii() or value.decode()  # what was skipped must be UTF-8 too
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         sent = _Sent(**fields(value, _Sent.__struct_fields__, BadEvent))  # type: ignore[arg-type]
-    unrated = sent.value is None and sent.type == "rating"
-    if unrated or sent.type is None or sent.user_id is None or sent.item_id is None:
+    if sent.type in ABOUT_USERS:
+        _check_about_user(sent, value)
+    elif (sent.value is None and sent.type == "rating") or sent.type is None or sent.user_id is None or sent.item_id is None:
         raise _missing(sent, raw_fields(value, BadEvent))
     bound_depth(value, BadEvent)
     return sent
+
+
+def _check_about_user(sent: _Sent, value: bytes) -> None:
+    """Refuse what may be meant otherwise: nobody is forgotten, and nobody's consent is taken, on a guess."""
+    if sent.user_id is None:
+        raise _missing(sent, raw_fields(value, BadEvent))
+    if sent.item_id is not None:
+        mend = "leave `item_id` out" if sent.type == FORGET else "leave it out, or send the item's event with the property"
+        found = f"`item_id`, {shown(sent.item_id)}"
+        raise BadEvent("validate", "unwanted_item_id", f"`{sent.type}` is about the whole user, found {found}; {mend}.")
+    if sent.type == CONSENT and (sent.properties is None or _consent(sent.properties) is None):
+        needs = 'A `consent` needs `"properties": {"consent": true}` or false'
+        raise BadEvent("validate", "missing_consent", f"{needs}, found none; add it.")
+
+
+def _consent(properties: object) -> bool | None:
+    """Give what an event says of its user's consent; properties that are no object say nothing."""
+    if type(properties) is _Properties:
+        return properties.consent
+    if type(properties) is not Raw or bytes(properties)[:1] != b"{":
+        return None
+    raw = _PROPERTIES(properties).get("consent")
+    found = None if raw is None else plain(raw)
+    if found is None or type(found) is bool:
+        return found
+    needs = "`properties.consent` must be true or false"
+    raise BadEvent("validate", "bad_consent", f"{needs}, found {shown(found)}; send it without quotes.")
 
 
 def _missing(sent: _Sent, raws: Mapping[str, Raw]) -> BadEvent:

@@ -170,12 +170,16 @@ class Scorer:
 
     def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
         """Give the users' indexes in the models, looking up those not known yet, or known by an index that is another's now."""
-        users, limited = self._models.users, self._models.active_users.limit > 0
-        if unknown := [one for one in profiles if one.index < 0 or (limited and not users.has(one.index, one.user_id.encode()))]:
+        users, moved = self._models.users, self._models.moved
+        if unknown := [one for one in profiles if one.index < 0 or (moved and not users.has(one.index, one.user_id.encode()))]:
             found = users.find(pack([profile.user_id.encode() for profile in unknown]))
             for profile, index in zip(unknown, found.tolist(), strict=True):
                 profile.index = index
         return np.array([profile.index for profile in profiles], np.int32)
+
+    def knows(self, user_id: str) -> bool:
+        """Tell whether the models know a user."""
+        return int(self._models.users.find(pack([user_id.encode()]))[0]) >= 0
 
     def labels(self, number: int) -> Sequence[str]:
         """Name what an item is (brand, category, tags), for a user's interests; empty without a catalogue entry."""

@@ -24,8 +24,10 @@ from state.store import Store
 from streams import topics
 from streams.agents.stock import Stock
 from streams.closing import close
+from streams.ends import begin_of
 from streams.failures import Refusal, is_transient, persist
 from streams.follower import Fold, Follower
+from streams.forgetting import Forgetting
 from streams.intake import Intake
 from streams.keeper import Keeper
 from streams.learned import Taught, Teacher
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _ASK_SECONDS = 2.0
+# Who is forgotten waits; who are forgotten in the same moment share a pass over Redis.
+_FORGET_SECONDS = 0.25
 
 
 class Serving(Service):
@@ -70,7 +74,7 @@ class Serving(Service):
     async def _serve(self) -> None:
         try:
             following = await self._open()
-            await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots())
+            await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots(), self._forgets())
         except Exception as error:
             if self.should_stop:
                 # The parts were closed under the loops that used them.
@@ -107,10 +111,13 @@ class Serving(Service):
 
     async def _load(self) -> Fold:
         parameters = self.settings.parameters()
-        newest = await persist("Redis", lambda: snapshots.load(self.redis, self.keys))
-        if newest is None:
-            return Fold(Models(**parameters), Taught())
-        return await asyncio.get_running_loop().run_in_executor(None, thaw, newest.data, parameters)
+        while newest := await persist("Redis", lambda: snapshots.load(self.redis, self.keys)):
+            # Where somebody is forgotten, the log is cut off at once at a snapshot newer than the one just read.
+            begin = await persist("the learned log", lambda: begin_of(self.settings.brokers, self.settings.topics.learned))
+            current = await persist("Redis", lambda: snapshots.pointer(self.redis, self.keys))
+            if begin <= newest.offset or current.newest is None or current.newest.offset <= newest.offset:
+                return await asyncio.get_running_loop().run_in_executor(None, thaw, newest.data, parameters)
+        return Fold(Models(**parameters), Taught())
 
     def _wire(self) -> None:
         settings, metrics = self.settings, self.metrics
@@ -124,6 +131,7 @@ class Serving(Service):
         self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)
         self.stock = Stock(settings, self.redis, self.publisher, metrics, self.fold.models)
         self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate, self.stock)
+        self.forgetting = Forgetting(settings, self.fold, self.redis, self.keeper.renew)
         self.pipeline.segment_names = self.keeper.names
         self._wired = True
 
@@ -168,6 +176,11 @@ class Serving(Service):
             await self.sleep(self.settings.snapshot.seconds)
             if self.intake.owns(0):
                 await self._attempt(self.keeper.snapshot)
+
+    async def _forgets(self) -> None:
+        while not self.should_stop:
+            await self.sleep(_FORGET_SECONDS)
+            await self._attempt(partial(self.forgetting.tick, owner=self.intake.owns(0)))
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the keeper's work, or leave it to the next tick while a server is away: all of it can be made again."""

@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from streams.knobs import (
+    Consent,
     Intake,
     ModelKnobs,
     Publish,
@@ -85,6 +86,7 @@ class Settings(BaseModel):
     """What is written to the log."""
     topics: Topics = Topics()
     intake: Intake = Intake()
+    consent: Consent = Consent()
     publish: Publish = Publish()
     rerank: Rerank = Rerank()
     snapshot: Snapshot = Snapshot()
@@ -243,7 +245,7 @@ def _needs(error: ErrorDetails, field: FieldInfo | None) -> str:
     if field is None:
         return "must be a section; write it as a table with names of its own"
     pattern = next((f" matching {one.pattern}" for one in field.metadata if getattr(one, "pattern", None)), "")
-    return f"must be {_may_be(field)}{pattern}; set it to such a value, for example {field.default}"
+    return f"must be {_may_be(field)}{pattern}; set it to such a value, for example {_written(field.default)}"
 
 
 def _holds(tree: Mapping[str, Any], path: Iterable[str]) -> bool:
@@ -272,16 +274,21 @@ def settings_table(*, top: bool = False) -> str:
     rows = ["| setting | default | may be | what it does, and why |", "|---|---|---|---|"]
     for name, field in _knobs():
         if not (top and "." in name):
-            default = f"{field.default:.12g}" if isinstance(field.default, float) else str(field.default)
+            default = f"{field.default:.12g}" if isinstance(field.default, float) else _written(field.default)
             meaning = " ".join((field.description or "").split())
             rows.append(f"| `{name}` | `{default}` | {_may_be(field)} | {meaning} |")
     return "\n".join(rows) + "\n"
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _NAMES: dict[object, str] = {
     int: "a whole number",
     float: "a number",
     str: "a text",
+    bool: "`true` or `false`",
     RedisURL: "a URL",
     SecretStr: "a text",
     type(None): "nothing",

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
+from streams.models.ids import Ids
 from streams.models.models import Models
 from streams.records import encode_knobs
 
-__all__ = ["Frozen", "freeze", "thaw"]
+__all__ = ["Frozen", "freeze", "thaw", "users_of"]
 
 # The newest that is read. In version 2 is who was active when; a fold without limits has nothing of it, and is version 1.
 VERSION = 2
@@ -66,6 +67,29 @@ def freeze(fold: Fold) -> Frozen:
 
 def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -> Fold:
     """Read a snapshot into a new fold; raise Refusal when it is of a newer version or does not fit the settings."""
+    header, end = _header(data)
+    if header.knobs not in {b"", encode_knobs(parameters)}:
+        raise _other("the learned log says so")
+    arrays = dict(_arrays(header, zlib.decompress(memoryview(data)[end:])))
+    try:
+        models = Models.from_arrays(arrays, **parameters)
+    except (KeyError, ValueError) as error:
+        raise _other(str(error)) from error
+    fold = Fold(models, Taught(header.taught, header.origins))
+    fold.partitions = header.partitions
+    return fold
+
+
+def users_of(data: bytes | bytearray) -> Ids | None:
+    """Read who is known to a snapshot, also to the beginning of one whose rest is lost; None where that is lost as well."""
+    header, end = _header(data)
+    found = dict(_arrays(header, zlib.decompressobj().decompress(memoryview(data)[end:])))
+    own = {name: found[f"users.{name}"] for name in ("blob", "ends") if f"users.{name}" in found}
+    return Ids.from_arrays(own) if len(own) == 2 else None
+
+
+def _header(data: bytes | bytearray) -> tuple[_Header, int]:
+    """Read what stands before the arrays, and where they begin."""
     if data[: len(_MAGIC)] != _MAGIC:
         raise Refusal("The newest snapshot is none of Upwell's.", fix="upwell reset --models")
     start = len(_MAGIC) + 4
@@ -76,22 +100,19 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
             f"The newest snapshot is of version {header.version}; this program reads up to version {VERSION}.",
             fix="upgrade this worker to the version of the others",
         )
-    if header.knobs not in {b"", encode_knobs(parameters)}:
-        raise _other("the learned log says so")
-    body = memoryview(zlib.decompress(memoryview(data)[end:]))
-    arrays: dict[str, NDArray[Any]] = {}
+    return header, end
+
+
+def _arrays(header: _Header, body: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Give the arrays by name, as far as they are there."""
     at = 0
     for name, dtype, shape in header.arrays:
         count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(body, dtype, count, at).reshape(shape)
-        at += arrays[name].nbytes
-    try:
-        models = Models.from_arrays(arrays, **parameters)
-    except (KeyError, ValueError) as error:
-        raise _other(str(error)) from error
-    fold = Fold(models, Taught(header.taught, header.origins))
-    fold.partitions = header.partitions
-    return fold
+        size = count * np.dtype(dtype).itemsize
+        if at + size > len(body):
+            return
+        yield name, np.frombuffer(body, dtype, count, at).reshape(shape)
+        at += size
 
 
 def _other(why: str) -> Refusal:

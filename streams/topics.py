@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-__all__ = ["Found", "Layout", "Topic", "ensure", "problem", "reach", "topics"]
+__all__ = ["Found", "Layout", "Topic", "configs", "ensure", "problem", "reach", "topics"]
 
 ANSWER_WITHIN = 15.0  # seconds a broker may take for one request of ours; each is small
 KNOWN_WITHIN = 10.0  # seconds until every broker knows of a new topic
@@ -93,6 +93,12 @@ async def reach(settings: Settings) -> None:
     """Connect to a broker, or raise what is in the way."""
     async with _admin(settings.brokers):
         pass
+
+
+async def configs(brokers: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Give what the broker tells of each topic's configuration."""
+    async with _admin(brokers) as admin:
+        return await _configs(admin, names)
 
 
 def problem(topic: Topic, found: Found, brokers: str) -> Refusal | None:

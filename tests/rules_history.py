@@ -39,10 +39,16 @@ class Step(NamedTuple):
     luck: int
 
 
-def steps(random: Random, count: int) -> list[Step]:
+# One step in so many is a wish, in histories that have some.
+WISHES = 8
+
+
+def steps(random: Random, count: int, *, wishes: bool = False) -> list[Step]:
     """Make a history from a seeded generator; each has its own mixture of troubles, some of them none of a kind."""
     often = [weight * (1 if kind in CALM else random.choice([0, 1, 2, 4])) for kind, weight in KINDS.items()]
     kinds = random.choices([*KINDS], often, k=count)
+    if wishes:
+        kinds = [kind if random.randrange(WISHES) else "wish" for kind in kinds]
     return [
         Step(kind, random.randrange(WORKERS), random.randrange(3), random.randint(1, 7), random.randrange(1 << 16))
         for kind in kinds

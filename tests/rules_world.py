@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from state.store import Store
 from streams.decode import REKEYED
 from streams.follower import Fold
 from streams.learned import Taught
+from streams.models.ids import pack
 from streams.models.models import Models
 from streams.partition import partition_for
 from streams.pipeline import Answer
@@ -35,6 +37,7 @@ class World:
         self.events: list[list[Message]] = [[] for _ in range(partitions)]
         self.begins = [0] * partitions
         self.users = _users(partitions)
+        self.moody = {users[-1] for users in self.users}
         self.log: list[bytes] = []
         self.delayed: list[deque[tuple[str, Any]]] = []
         self.saved: list[tuple[bytes, int, bytes]] = []
@@ -74,12 +77,31 @@ class World:
                 messages.append(Message(len(messages), b"no event"))
                 continue
             homes = range(len(self.events)) if chance < 0.4 else [step.partition]
-            self._event(step.partition, random.choice([user for home in homes for user in self.users[home]]), chance)
+            user = random.choice([user for home in homes for user in self.users[home]])
+            # Those who change their minds have clients that know where their events belong.
+            away = user in self.moody and user not in self.users[step.partition]
+            self._event(step.partition, self.users[step.partition][0] if away else user, chance)
 
-    def _event(self, partition: int, user: str, chance: float) -> None:
+    async def wish(self, _: Worker, step: Step) -> None:
+        """Append events by which a user wishes to be forgotten, refuses or consents, some of them with an item."""
+        random = Random(step.luck)
+        for _ in range(1 + step.size % 3):
+            user = random.choice([user for user in self.users[step.partition] if user in self.moody])
+            kind, consent = random.choice([("forget", None), ("forget", None), ("consent", False), ("consent", True)])
+            if consent is not None and random.random() < 0.5:
+                self._event(step.partition, user, 0.5, consent=consent)
+            else:
+                self._append(
+                    step.partition, user, {"type": kind} | ({} if consent is None else {"properties": {"consent": consent}})
+                )
+
+    def _event(self, partition: int, user: str, chance: float, **properties: bool) -> None:
         item, kind = f"i{len(self.produced)}", "dislike" if chance > 0.9 else "view"
         self.produced[item] = (user, kind)
-        body = {"type": kind, "user_id": user, "item_id": item, "timestamp": NOW + len(self.produced)}
+        self._append(partition, user, {"type": kind, "item_id": item, "properties": properties})
+
+    def _append(self, partition: int, user: str, body: dict[str, Any]) -> None:
+        body = {"user_id": user, "timestamp": NOW + len(self.produced)} | body
         messages = self.events[partition]
         messages.append(Message(len(messages), json.dumps(body).encode(), user.encode()))
 
@@ -266,54 +288,109 @@ class World:
         store = Store(self.redis, self.keys)
         ends = {partition: len(messages) for partition, messages in enumerate(self.events)}
         assert await store.applied() == ends, "applied is not the end"
-        self._check_models(ends)
         assert self.bad <= self.dead, "a dead letter is lost"
         homes = [self._home(partition) for partition in ends]
-        found = Counter(item for home in homes for events in home.values() for item in events)
+        found = Counter(item for home in homes for person in home.values() for item in person.sent)
         assert found == Counter(self.produced.keys()), "an event never reached its home"
+        self._check_models(ends, {user: person for home in homes for user, person in home.items()})
         for home in homes:
             await self._check_users(store, home)
 
-    def _check_models(self, ends: dict[int, int]) -> None:
+    def _check_models(self, ends: dict[int, int], people: dict[str, Person]) -> None:
         self.workers.append(Worker(self))
         for worker in self.workers:
             worker.follow()
         models = self.workers[0].fold.models
         assert self.workers[0].fold.taught.ends == ends, "taught is not the end"
-        assert models.events == len(self.produced), "an event was taught twice or never"
-        visited = [item.encode() for item, (_, kind) in self.produced.items() if kind == "view"]
-        known = models.items.names(np.arange(len(models.items)))
-        assert sorted(known) == sorted(visited) if "limits" not in PARAMETERS else {*known} <= {*visited}
-        assert (models.visits.item_count[: len(models.items)] == 1).all(), "a visit was taught twice"
+        least, most = (sum(getattr(person, name) for person in people.values()) for name in ("least", "taught"))
+        assert least <= models.events <= most, "an event was taught twice or never"
+        self._check_visits(models, people)
         for worker in self.workers[1:]:
             for name, array in worker.fold.models.arrays().items():
                 assert array.tobytes() == models.arrays()[name].tobytes(), f"followers disagree on {name}"
 
-    def _home(self, partition: int) -> dict[str, dict[str, int]]:
-        """Give the items of the events of each user at home here, in order, each with its first offset."""
-        found: dict[str, dict[str, int]] = {user: {} for user in self.users[partition]}
+    def _check_visits(self, models: Models, people: dict[str, Person]) -> None:
+        """Assert that the models hold the visits of each user that are left, in order, and nobody who was forgotten."""
+        known = models.items.names(np.arange(len(models.items)))
+        visited = {item for item, (_, kind) in self.produced.items() if kind == "view"}
+        assert {name.decode() for name in known} <= visited
+        for user, person in people.items():
+            views = [item for item in person.kept if item in visited]
+            (index,) = models.users.find(pack([user.encode()])).tolist()
+            if index < 0:
+                assert not views or "limits" in PARAMETERS, f"the models do not know {user}"
+                continue
+            count, ring = int(models.visits.user_count[index]), models.visits.user_items[index]
+            length = len(ring)
+            order = [int(ring[n % length]) for n in range(max(0, count - length), count)]
+            found = ["" if item < 0 else known[item].decode() for item in order]
+            if "limits" in PARAMETERS:
+                assert {*found} - {""} <= {*views}, f"the visits of {user} are wrong"
+            else:
+                assert (count, found) == (len(views), views[-length:]), f"the visits of {user} are wrong"
+
+    def _home(self, partition: int) -> dict[str, Person]:
+        """Give what is to be known of each user at home here, by the events in their order, each as it first came."""
+        found = {user: Person() for user in self.users[partition]}
         for message in self.events[partition]:
             if message.value != b"no event":
                 event = json.loads(message.value)
                 if event["user_id"] in found:
-                    found[event["user_id"]].setdefault(event["item_id"], message.offset)
+                    found[event["user_id"]].live(event, message.offset)
         return found
 
-    async def _check_users(self, store: Store, home: dict[str, dict[str, int]]) -> None:
-        for (user, items), stored in zip(home.items(), await store.load([*home]), strict=True):
-            if not items:
-                assert stored is None
+    async def _check_users(self, store: Store, home: dict[str, Person]) -> None:
+        for (user, person), stored in zip(home.items(), await store.load([*home]), strict=True):
+            items, partition = person.kept, partition_for(user.encode(), len(self.events))
+            assert self.covered.get(user, -1) >= person.answered, f"no recommendation covers the last event of {user}"
+            if not items and person.consent is None:
+                assert stored is None, f"{user} is remembered"
                 continue
             assert stored is not None, f"{user} is lost"
             profile = stored.profile
             history = [(entry.item_id, entry.type) for entry in stored.history]
             assert history[::-1] == [(item, self.produced[item][1]) for item in items], f"the history of {user} is wrong"
             assert profile.events == len(items), f"the events of {user} are miscounted"
-            last = max(items.values())
-            partition = partition_for(user.encode(), len(self.events))
-            assert profile.at[partition] >= last, f"the fence of {user} is wrong"
-            assert self.covered[user] >= last, f"no recommendation covers the last event of {user}"
-            assert json.loads(stored.recommendations)["trigger"]["offset"] == profile.at[partition]
+            assert profile.consent is person.consent, f"the consent of {user} is wrong"
+            assert profile.at[partition] >= person.last, f"the fence of {user} is wrong"
+            if items:
+                newest = person.fresh if user in self.moody else profile.at[partition]
+                assert json.loads(stored.recommendations)["trigger"]["offset"] == newest
+            else:
+                assert (stored.neighbors, stored.recommendations) == (b"[]", b""), f"{user} refuses, and is remembered"
+
+
+@dataclass
+class Person:
+    """What is to be known of a user; ``taught`` and ``least`` bound the events that the models count."""
+
+    sent: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    consent: bool | None = None
+    last: int = -1
+    answered: int = -1
+    fresh: int = -1
+    taught: int = 0
+    least: int = 0
+
+    def live(self, event: dict[str, Any], offset: int) -> None:
+        item, consent = event.get("item_id"), event.get("properties", {}).get("consent")
+        if item in self.sent:
+            return
+        self.last = offset
+        if event["type"] == "forget" or (consent is False and self.consent is not False):
+            self.kept, self.consent, self.answered, self.least = [], None, -1, 0
+        elif consent and self.consent is False:
+            self.answered = -1
+        self.consent = self.consent if consent is None else consent
+        if item is not None:
+            self.sent.append(item)
+            self.answered = offset
+            if self.consent is not False:
+                self.kept.append(item)
+                self.fresh = offset
+                self.taught += 1
+                self.least += 1
 
 
 def _users(partitions: int) -> list[list[str]]:

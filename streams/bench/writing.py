@@ -59,9 +59,9 @@ def _call(users: Sequence[int], names: Sequence[bytes], hashes: Sequence[dict[by
     values: list[Any] = []
     for user in users:
         found = hashes[user % len(hashes)]
-        values += [str(user), *(found.get(name.encode(), b"") for name in FIELDS), b""]
+        values += [str(user), *(found.get(name.encode(), b"") for name in FIELDS), *([b""] * 4)]
     places = [names[user % len(names)] for user in users]
-    head = ("EVAL", script("write_users"), str(len(places)), *places, "0", str(USER_TTL), str(NEVER))
+    head = ("EVAL", script("write_users"), str(len(places)), *places, "0", str(USER_TTL), str(NEVER), str(NEVER))
     packed: bytes = hiredis.pack_command((*head, *values))
     return packed
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-def _utf8(value: str) -> str:
+def utf8(value: str) -> str:
+    """An id as it was given, if it is one."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -18,8 +19,8 @@ def _utf8(value: str) -> str:
     return value
 
 
-UserId = Annotated[str, typer.Argument(metavar="USER", callback=_utf8, help="The user's id; after -- it may begin with -.")]
-ItemId = Annotated[str, typer.Argument(metavar="ITEM", callback=_utf8, help="The item's id; after -- it may begin with -.")]
+UserId = Annotated[str, typer.Argument(metavar="USER", callback=utf8, help="The user's id; after -- it may begin with -.")]
+ItemId = Annotated[str, typer.Argument(metavar="ITEM", callback=utf8, help="The item's id; after -- it may begin with -.")]
 Top = Annotated[int, typer.Option("-n", "--top", metavar="N", min=1, help="How many.")]
 
 

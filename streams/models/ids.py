@@ -12,7 +12,7 @@ from streams.models.prefetch import prefetch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Ids", "Looked", "Packed", "pack"]
+__all__ = ["Ids", "Looked", "Packed", "pack", "unpack"]
 
 FEWEST_IDS = 1024
 FEWEST_BYTES = 16 * 1024
@@ -54,6 +54,12 @@ def pack(ids: Sequence[bytes]) -> Packed:
     ends = np.fromiter(map(len, ids), np.int64, len(ids)).cumsum()
     # A bytearray, because a read-only array would be another type to the kernels.
     return Packed(np.frombuffer(bytearray().join(ids), np.uint8), ends)
+
+
+def unpack(packed: Packed) -> list[bytes]:
+    """Give the byte strings that were packed."""
+    text, ends = packed.blob.tobytes(), packed.ends.tolist()
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @kernel

@@ -33,6 +33,8 @@ class Lesson:
     hits, judged : int64[sources + 2] (last: the blend, and the list as it was published) out of ``judged`` events whose user had
         been given a list
     origins : int64[o, 2], (partition, offset) of the last re-keyed event of each origin
+    forgotten, forgotten_at : ids of users whom the models erase before they learn the visits, and int64[f] the offset of the
+        event by which each wished it
     """
 
     events: int = 0
@@ -57,3 +59,5 @@ class Lesson:
     hits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SOURCES) + 2, np.int64))
     judged: int = 0
     origins: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    forgotten: Packed = field(default_factory=lambda: pack([]))
+    forgotten_at: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))

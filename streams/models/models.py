@@ -13,8 +13,9 @@ from streams.models.blend import Blend, BlendDelta
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
 from streams.models.clusterers import clusterer, learn, restored
+from streams.models.erasing import erase
 from streams.models.habits import Habits
-from streams.models.ids import Ids
+from streams.models.ids import Ids, Packed, pack
 from streams.models.kmeans import KMeans
 from streams.models.lesson import Lesson
 from streams.models.members import Members
@@ -46,6 +47,8 @@ class Models:
     ----------
     active_users, active_items : Roster
         Who was active how lately; empty without a limit.
+    moved : bool
+        Whether users may have other indexes than they had: some were forgotten since these models were made, or may leave.
     version : int
         Log offset up to which the log is folded.
     events : int
@@ -77,6 +80,7 @@ class Models:
         self.members = Members(**parameters.get("members", {}))
         self.habits = Habits(**parameters.get("habits", {}))
         self.blend = Blend(**parameters.get("blend", {}))
+        self.moved = bool(limits.get("users", 0))
         self.version = 0
         self.events = 0
         self.judged = 0
@@ -86,7 +90,8 @@ class Models:
         self.solved_centers = np.zeros((self.segments.capacity, 0))
 
     def apply(self, lesson: Lesson) -> NDArray[np.int32]:
-        """Fold a lesson; return the indexes of the items it visited, each once."""
+        """Fold a lesson; return the indexes of the items it visited, each once, and of those whose visitors it made forget."""
+        changed = self._forget(lesson)
         users, items = admit_users(self, lesson.user_ids), admit_items(self, lesson.item_ids)
         self.reserve()
         of_users = self._standing(lesson.user_segments)
@@ -106,7 +111,17 @@ class Models:
         self.hits[-1] += lesson.hits[-1]
         # The guard compares what was found, before pins and the like, or it would answer for what the shop asked for.
         self.blend.watch(lesson.hits[:-1], lesson.judged)
-        return items
+        if changed is None:
+            return items
+        still = self.items.find(changed)
+        return np.unique(np.concatenate([still[still >= 0], items]))
+
+    def _forget(self, lesson: Lesson) -> Packed | None:
+        """Erase whom a lesson makes forget; give the ids of the items that changed, for others may leave before its end."""
+        if not len(lesson.forgotten.ends):
+            return None
+        self.moved = True
+        return pack(self.items.names(erase(self, lesson.forgotten).tolist()))
 
     def reserve(self) -> None:
         """Give every model room for all items and users, so that kernels may index any model by any of them."""

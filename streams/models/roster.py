@@ -92,6 +92,8 @@ class Roster:
 
     def keep(self, staying: Int64) -> None:
         """Close up over all others."""
+        if not self.limit:
+            return
         close_up(self._seen, staying, 0)
         close_up(self._numbers, staying, 0)
         self._count = len(staying)

@@ -156,7 +156,7 @@ async def _batch(loop: Loop, clocked: _Clocked, shape: _Shape, rows: Rows, offse
 def _messages(found: Costs, rows: Sequence[Sequence[tuple[bytes, bytes]]]) -> None:
     sent = [message for answer in found.answered for _, message in answer.recommendations]
     found.message_bytes = float(np.mean([len(message) for message in sent]))
-    told = [len(change.key) + len(change.value) for answer in found.answered for change in answer.segments]
+    told = [len(change.key) + len(change.value or b"") for answer in found.answered for change in answer.segments]
     found.segment_bytes = float(np.mean(told)) if told else 0.0
     found.event_bytes = float(np.mean([len(key) + len(value) for part in rows for key, value in part]))
 

@@ -1,0 +1,101 @@
+"""`upwell forget`."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.commands.failures import FAILED, Failed
+from streams.commands.options import Json, with_settings
+from streams.commands.output import clean, console, figure, moment, table, write_json
+from streams.commands.reading import utf8
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+Users = Annotated[
+    list[str],
+    typer.Argument(metavar="USER…", callback=lambda users: [*map(utf8, users)], help="Whom; after -- an id may begin with -."),
+]
+Verify = Annotated[bool, typer.Option("--verify", help="Look for traces only; change nothing.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long to wait until no trace is left.")]
+
+
+@with_settings("brokers", "redis", "prefix")
+def forget(settings: "Settings", users: Users, verify: Verify = False, timeout: Timeout = 60.0, json: Json = False) -> None:
+    """Have users forgotten, wait until no trace of them is left, and certify it.
+
+    \b
+    upwell forget 42
+    upwell forget 42 43 44 --json > certificates.json
+    upwell forget --verify 42                       # look only
+
+    A trace is whatever names the user in Redis, in the snapshots there, in the learned log, or as newest message on the
+    topic `segments`. What names the user in `events`, `recommendations` and `events.dead` is told as well: it is yours,
+    and goes with the retention of those topics. A user who refused (consent: false) leaves that refusal behind.
+
+    Exit status: 0 no trace is left, 1 some are.
+    """
+    found = asyncio.run(_run(settings, users, timeout, verify=verify, quiet=json))
+    if json:
+        write_json({"certificates": found})
+    else:
+        for one in found:
+            _show(one)
+    if any(one["traces"] for one in found):
+        raise typer.Exit(FAILED)
+
+
+async def _run(settings: "Settings", users: list[str], patience: float, *, verify: bool, quiet: bool) -> list[dict[str, Any]]:
+    from state.connection import open_redis
+    from streams.erasure import certificate, sent, settled, until_gone
+    from streams.servers import redis_or_failed
+
+    names = list(dict.fromkeys(users))
+    deadline = 0.0 if verify else time.monotonic() + patience
+    found = []
+    with _status(quiet=quiet) as status, redis_or_failed(settings.redis):
+        async with open_redis(settings.redis.get_secret_value()) as redis:
+            places = [None] * len(names) if verify else await sent(settings, names)
+            status("waiting for the workers")
+            if not verify and not await settled(settings, redis, [one for one in places if one], deadline):
+                raise Failed(
+                    f"the events are sent, but no worker applied them within {patience:g} s; start one (upwell worker), "
+                    "then look again with --verify"
+                )
+            for user, place in zip(names, places, strict=True):
+                status(f"looking for traces of {user}")
+                traces = await until_gone(settings, redis, user, deadline)
+                found.append(await certificate(settings, user, traces, place))
+    return found
+
+
+@contextmanager
+def _status(*, quiet: bool) -> "Iterator[Callable[[str], None]]":
+    """A line that tells a person what is waited for; gives what to call with it."""
+    screen = console(stderr=True)
+    if quiet or not screen.is_terminal:
+        yield lambda _said: None
+        return
+    with screen.status("sending") as status:
+        yield lambda said: status.update(clean(said))
+
+
+def _show(one: dict[str, Any]) -> None:
+    screen = console()
+    looked = ", ".join(f"{figure(count)} {name}" for name, count in one["searched"].items() if count)
+    screen.print(f"{clean(one['user'])}: {one['verdict']} ({moment(one['at'])} UTC; looked at {looked or 'nothing'})")
+    if one["refusal"]:
+        screen.print("the user's refusal is kept, and nothing else")
+    if one["traces"]:
+        screen.print(table(("place", "where", "what"), [tuple(trace.values()) for trace in one["traces"]]))
+    if one["operator"]:
+        screen.print("Yours, until the retention of the topic removes it:")
+        rows = [
+            (held["topic"], held["partition"], held["first"], held["last"], held["messages"], moment(held["until"]) or "never")
+            for held in one["operator"]
+        ]
+        screen.print(table(("topic", "partition", "first", "last", "messages", "gone by (UTC)"), rows))
