@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from streams.models.ids import Packed
     from streams.models.models import Models
 
-__all__ = ["admit_items", "admit_users", "bare"]
+__all__ = ["admit_items", "admit_users", "bare", "keep_users"]
 
 
 def admit_users(models: Models, ids: Packed) -> Int32:
@@ -21,7 +21,7 @@ def admit_users(models: Models, ids: Packed) -> Int32:
     if staying is None:
         users = models.users.add(ids, looked)
     else:
-        _keep_users(models, staying)
+        keep_users(models, staying)
         users = models.users.add(ids)
     models.active_users.enter(users)
     return users
@@ -40,7 +40,8 @@ def admit_items(models: Models, ids: Packed) -> Int32:
     return items
 
 
-def _keep_users(models: Models, staying: Int64) -> None:
+def keep_users(models: Models, staying: Int64) -> None:
+    """Close up the rows of these users, int64[n] ascending; all others leave all models."""
     models.reserve()
     models.users = models.users.only(staying)
     models.visits.keep_users(staying)

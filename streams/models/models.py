@@ -95,8 +95,8 @@ class Models:
         if len(visited):
             segments = of_users[lesson.users]
             self.popularity.apply(visited, lesson.weights, lesson.times, segments)
-            self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
-            self.visits.apply(visitors, visited, lesson.weights, lesson.times)
+            kinds = self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
+            self.visits.apply(visitors, visited, lesson.weights, lesson.times, segments, kinds)
             self.catalog.visit(self.visits, visitors, visited, self.active_items.numbers if self.active_items.limit else None)
             self.time = max(self.time, float(lesson.times.max()))
         self._statistics(lesson)
@@ -166,7 +166,7 @@ class Models:
         new, gone = used & ~known, known & ~used
         self.solved_at[new], self.solved_centers[new] = self.time, centers[new]
         self.solved_at[gone] = -np.inf
-        for model in (self.members, self.popularity, self.habits, self.blend):
+        for model in (self.visits, self.members, self.popularity, self.habits, self.blend):
             model.forget(np.flatnonzero(gone))
 
     @property
