@@ -170,8 +170,8 @@ class Scorer:
 
     def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
         """Give the users' indexes in the models, looking up those not known yet, or known by an index that is another's now."""
-        users, moved = self._models.users, self._models.moved
-        if unknown := [one for one in profiles if one.index < 0 or (moved and not users.has(one.index, one.user_id.encode()))]:
+        users = self._models.users
+        if unknown := [one for one in profiles if one.index < 0 or not users.has(one.index, one.user_id.encode())]:
             found = users.find(pack([profile.user_id.encode() for profile in unknown]))
             for profile, index in zip(unknown, found.tolist(), strict=True):
                 profile.index = index

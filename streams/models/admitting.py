@@ -41,7 +41,7 @@ def admit_items(models: Models, ids: Packed) -> Int32:
 
 
 def keep_users(models: Models, staying: Int64) -> None:
-    """Let all other users leave all models; ``staying`` int64[n], ascending."""
+    """Close up the rows of these users, int64[n] ascending; all others leave all models."""
     models.reserve()
     models.users = models.users.only(staying)
     models.visits.keep_users(staying)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,13 @@ from streams.models.compile import column
 from streams.models.ids import Ids, Packed
 from streams.models.leaving import close_up, more, new_indexes, renumber
 from streams.models.query import Query
+from streams.models.rings import rings
 from streams.models.tokens import MOST_TOKENS, label
+from streams.models.unvisiting import unvisit
 from streams.models.vectors import enter, mean_interest, visit
+
+if TYPE_CHECKING:
+    from streams.models.visits import Remembered, Visits
 
 __all__ = ["Catalog"]
 
@@ -155,6 +160,22 @@ class Catalog:
         self._grow(_USERS, self._users)
         shelves = self.item_tokens, self.postings, self.posting_count
         visit(users, items, numbers, self.recent, self.visited, self.context, *shelves)
+
+    def take_back(self, visits: Visits, user: int, told: Remembered, numbers: NDArray[np.int64] | None) -> None:
+        """Take a user's visits out of the context vectors, while the rings still hold them; ``numbers`` as of :meth:`visit`."""
+        remembered = told.positions, told.items, told.times
+        scratch = np.empty((2, self.recent.shape[1]), np.int64)
+        unvisit(user, *remembered, numbers, rings(visits), self.visited, self.context, scratch)
+
+    def settle(
+        self, items: NDArray[np.int32], taken: NDArray[np.int64], left: NDArray[np.int64], alone: NDArray[np.bool_]
+    ) -> None:
+        """Count back after :meth:`take_back`: for each item how many visits were taken, and how many are left.
+
+        What remains in the vector of an item that is visited ``alone``, without another one beside it, is rounding.
+        """
+        self.visited[items] = np.clip(self.visited[items] - taken, np.minimum(left, 1), left)
+        self.context[items[alone]] = 0
 
     def keep_users(self, staying: NDArray[np.int64]) -> None:
         """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""

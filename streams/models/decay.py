@@ -7,12 +7,13 @@ Only additions, multiplications and exact scaling by powers of two are used here
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from streams.models.compile import Float64, kernel
+from streams.models.compile import Array, Float32, Float64, kernel
 
-__all__ = ["exp2", "steps_to", "weight"]
+__all__ = ["exp2", "gains", "less", "steps_to", "weight"]
 
 # ln(2)**k / k!, so that 2**f = 1 + C1 f + C2 f**2 + ...; for |f| <= 1/2 the first term left out is below 7e-15.
 C1 = 0.6931471805599453
@@ -30,6 +31,9 @@ C11 = 4.4455382718708116e-10
 # Beyond these no decayed count means anything, and within them every power of two is a normal float64.
 LOWEST = -1000.0
 HIGHEST = 1000.0
+
+# Beside what was taken from a sum, less than such a share of it is rounding: of many additions, each of half the last bit.
+ROUNDING = {np.dtype(np.float64): 2.0**-36, np.dtype(np.float32): 2.0**-16}
 
 
 @kernel
@@ -95,3 +99,47 @@ def steps_to(time: float, half_life: float, landmarks: Float64, which: int) -> f
     steps = np.floor((landmark - landmarks[which]) / half_life + 0.5)
     landmarks[which] = landmark
     return float(steps)
+
+
+@kernel
+def gains(weights: Float32, times: Float64, half_life: float, landmark: float, found: Float64) -> None:
+    """Give every visit its weight as of the landmark; a loop of its own, which compiles to wide arithmetic.
+
+    Parameters
+    ----------
+    weights : float32[n]
+        Of the visits.
+    times : float64[n]
+        Seconds.
+    half_life, landmark : float
+        Seconds.
+    found : float64[n]
+        Takes ``weight * 2**((time - landmark) / half_life)``.
+    """
+    for n in range(times.size):
+        found[n] = weights[n] * exp2((times[n] - landmark) / half_life)
+
+
+def less(sums: Array, cells: Any, amounts: Float64) -> None:
+    """Take amounts from sums that they are part of; what is left of a sum that is only rounding becomes 0.
+
+    Parameters
+    ----------
+    sums : float64[...] or float32[...]
+        Changed in place; none negative.
+    cells : index arrays
+        Where each amount is in ``sums``; the same cell may come more than once.
+    amounts : float64[n]
+        Not negative.
+
+    Examples
+    --------
+    >>> sums = np.array([0.1 + 0.2 + 0.3, 5.0])
+    >>> less(sums, np.array([0, 0, 0]), np.array([0.3, 0.2, 0.1]))
+    >>> sums
+    array([0., 5.])
+    """
+    before = sums[cells]
+    np.subtract.at(sums, cells, amounts.astype(sums.dtype))
+    left = sums[cells]
+    sums[cells] = np.where(left > before * ROUNDING[sums.dtype], left, 0)

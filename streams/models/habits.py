@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
-from streams.models.decay import exp2, steps_to
+from streams.models.decay import exp2, gains, less, steps_to
 from streams.models.ids import Ids, Packed, pack
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class Habits:
         self.hours: Float64 = np.zeros((segments, HOURS))
         self.kinds: Float64 = np.zeros((segments, types + 1))
 
-    def apply(self, segments: ArrayLike, times: ArrayLike, kinds: ArrayLike, names: Packed) -> None:
-        """Learn visits, in order.
+    def apply(self, segments: ArrayLike, times: ArrayLike, kinds: ArrayLike, names: Packed) -> Int32:
+        """Learn visits, in order; give the column of each visit's type, int32[n].
 
         Parameters
         ----------
@@ -121,11 +121,24 @@ class Habits:
         if not len(segments) == len(times) == len(places):
             raise ValueError(f"columns of {len(segments)} segments, {len(times)} times, {len(places)} kinds")
         if not len(times):
-            return
+            return np.zeros(0, np.int32)
         if segments.min() < -1 or segments.max() >= len(self.hours):
             raise ValueError(f"a segment is below {len(self.hours)}, or -1")
-        columns = self._columns(places, names)
-        _count(segments, times, columns[places], self.half_life, self.landmark, self.hours, self.kinds)
+        columns = self._columns(places, names)[places]
+        _count(segments, times, columns, self.half_life, self.landmark, self.hours, self.kinds)
+        return columns
+
+    def take_back(self, segments: Int16, times: Float64, kinds: Int64, untold: int) -> None:
+        """Let visits that were learned not count: their columns, of which ``untold`` says that it is not known.
+
+        Names of types stay, for they are nobody's.
+        """
+        amounts, told = np.empty(len(times)), segments >= 0
+        gains(np.ones(len(times), np.float32), times, self.half_life, self.landmark[0], amounts)
+        hours = np.floor(times / HOUR).astype(np.int64) % HOURS
+        less(self.hours, (segments[told], hours[told]), amounts[told])
+        told &= kinds != untold
+        less(self.kinds, (segments[told], kinds[told]), amounts[told])
 
     def forget(self, segments: Int64) -> None:
         """Forget when and how these segments act."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
+from streams.models.compile import Array, ArrayLike, Float64, Int8, Int16, Int32, Int64, column, kernel
 from streams.models.leaving import close_up, more
 
 if TYPE_CHECKING:
@@ -24,14 +24,16 @@ UNKNOWN = -1
 
 
 @kernel
-def _begin(time: float, sizes: Int64, today: Int64, days: Int64) -> None:
-    """Keep the sizes as they are for every day that has begun since."""
+def _begin(time: float, of_user: Int16, sizes: Int64, today: Int64, days: Int64, of_days: Int8) -> None:
+    """Keep the sizes, and who is where, as they are for every day that has begun since."""
     day = np.int64(np.floor(time / DAY))
     if day <= today[0]:
         return
     first = day if today[0] < 0 else max(today[0] + 1, day - days.shape[0] + 1)
     for begun in range(first, day + 1):
         days[begun % days.shape[0]] = sizes
+        for user in range(of_user.size):
+            of_days[user, begun % days.shape[0]] = of_user[user]
     today[0] = day
 
 
@@ -47,11 +49,19 @@ def _move(user: int, segment: int, of_user: Int16, sizes: Int64) -> None:
 
 @kernel
 def _follow(
-    users: Int32, segments: Int16, places: Int64, times: Float64, of_user: Int16, sizes: Int64, today: Int64, days: Int64
+    users: Int32,
+    segments: Int16,
+    places: Int64,
+    times: Float64,
+    of_user: Int16,
+    sizes: Int64,
+    today: Int64,
+    days: Int64,
+    of_days: Int8,
 ) -> None:
     """Move each user at its first visit, so that it does not matter where batches end when a day begins."""
     for n in range(places.size):
-        _begin(times[n], sizes, today, days)
+        _begin(times[n], of_user, sizes, today, days, of_days)
         _move(users[places[n]], segments[places[n]], of_user, sizes)
     for n in range(users.size):
         _move(users[n], segments[n], of_user, sizes)
@@ -75,6 +85,8 @@ class Members:
         Users of each segment.
     days : int64[8, segments]
         Sizes when day d (days since 1970) began, at row d mod 8; -1: before the first visit.
+    of_days : int8[users, 8]
+        The segment of each user when these days began, what erasing takes back; -1: none.
     today : int64[1]
         The latest day begun; -1 before the first visit.
 
@@ -92,6 +104,7 @@ class Members:
             raise ValueError(f"segments must be above 0: {segments=}")
         self._users = 0
         self.of_user: Int16 = np.full(0, -1, np.int16)
+        self.of_days: Int8 = np.full((0, GROWTH_DAYS + 1), -1, np.int8)
         self.sizes: Int64 = np.zeros(segments, np.int64)
         self.days: Int64 = np.full((GROWTH_DAYS + 1, segments), UNKNOWN, np.int64)
         self.today: Int64 = np.full(1, UNKNOWN, np.int64)
@@ -125,20 +138,27 @@ class Members:
             raise ValueError(f"a segment is below {len(self.sizes)}, or -1")
         self._users = max(self._users, int(users.max()) + 1)
         self.reserve(self._users)
-        _follow(users, segments, places, times, self.of_user, self.sizes, self.today, self.days)
+        _follow(users, segments, places, times, self.of_user, self.sizes, self.today, self.days, self.of_days)
 
     def forget(self, segments: Int64) -> None:
         """Take all users out of these segments, and forget how large they were."""
-        self.of_user[np.isin(self.of_user, segments)] = -1
+        for held in (self.of_user, self.of_days):
+            held[np.isin(held, segments)] = -1
         self.sizes[segments] = 0
         self.days[:, segments] = UNKNOWN
+
+    def take_back(self, user: int) -> None:
+        """Let a user not count in the sizes of the days, before :meth:`keep` leaves the user out of those of now."""
+        days = np.flatnonzero(self.of_days[user] >= 0)
+        self.days[days, self.of_days[user, days]] -= 1
 
     def keep(self, staying: Int64) -> None:
         """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""
         leaving = self.of_user.copy()
         leaving[staying] = UNKNOWN
         self.sizes -= np.bincount(leaving[leaving >= 0], minlength=len(self.sizes))
-        close_up(self.of_user, staying, UNKNOWN)
+        for held in (self.of_user, self.of_days):
+            close_up(held, staying, UNKNOWN)
         self._users = int(np.searchsorted(staying, self._users))
 
     def growth(self) -> Float64:
@@ -153,7 +173,8 @@ class Members:
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state, without spare room."""
-        return {"of_user": self.of_user[: self._users].copy()} | {name: getattr(self, name).copy() for name in STATE}
+        rows = {name: getattr(self, name)[: self._users].copy() for name in PER_USER}
+        return rows | {name: getattr(self, name).copy() for name in STATE}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], *, segments: int = 64) -> Self:
@@ -167,7 +188,9 @@ class Members:
         members = cls(segments=segments)
         members._users = len(arrays["of_user"])
         members.reserve(members._users)
-        members.of_user[: members._users] = arrays["of_user"]
+        for name in PER_USER:
+            if name in arrays:  # snapshots of before did not say who was where
+                getattr(members, name)[: members._users] = arrays[name]
         for name in STATE:
             own = getattr(members, name)
             if own.shape != arrays[name].shape:
@@ -178,9 +201,13 @@ class Members:
     def reserve(self, users: int, most: int = 0) -> None:
         """Make room for this many users, at least doubling, but for room past the most; filled, so that memory does not creep."""
         if users > len(self.of_user):
-            longer = np.full(more(users, max(len(self.of_user), FEWEST_USERS // 2), most), -1, np.int16)
-            longer[: len(self.of_user)] = self.of_user
-            self.of_user = longer
+            rows = more(users, max(len(self.of_user), FEWEST_USERS // 2), most)
+            for name in PER_USER:
+                held = getattr(self, name)
+                longer = np.full((rows, *held.shape[1:]), -1, held.dtype)
+                longer[: len(held)] = held
+                setattr(self, name, longer)
 
 
+PER_USER = ("of_user", "of_days")
 STATE = ("sizes", "days", "today")

@@ -47,8 +47,6 @@ class Models:
     ----------
     active_users, active_items : Roster
         Who was active how lately; empty without a limit.
-    moved : bool
-        Whether users may have other indexes than they had: some were forgotten since these models were made, or may leave.
     version : int
         Log offset up to which the log is folded.
     events : int
@@ -80,7 +78,6 @@ class Models:
         self.members = Members(**parameters.get("members", {}))
         self.habits = Habits(**parameters.get("habits", {}))
         self.blend = Blend(**parameters.get("blend", {}))
-        self.moved = bool(limits.get("users", 0))
         self.version = 0
         self.events = 0
         self.judged = 0
@@ -100,8 +97,8 @@ class Models:
         if len(visited):
             segments = of_users[lesson.users]
             self.popularity.apply(visited, lesson.weights, lesson.times, segments)
-            self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
-            self.visits.apply(visitors, visited, lesson.weights, lesson.times)
+            kinds = self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
+            self.visits.apply(visitors, visited, lesson.weights, lesson.times, segments, kinds)
             self.catalog.visit(self.visits, visitors, visited, self.active_items.numbers if self.active_items.limit else None)
             self.time = max(self.time, float(lesson.times.max()))
         self._statistics(lesson)
@@ -120,7 +117,6 @@ class Models:
         """Erase whom a lesson makes forget; give the ids of the items that changed, for others may leave before its end."""
         if not len(lesson.forgotten.ends):
             return None
-        self.moved = True
         return pack(self.items.names(erase(self, lesson.forgotten).tolist()))
 
     def reserve(self) -> None:
@@ -181,7 +177,7 @@ class Models:
         new, gone = used & ~known, known & ~used
         self.solved_at[new], self.solved_centers[new] = self.time, centers[new]
         self.solved_at[gone] = -np.inf
-        for model in (self.members, self.popularity, self.habits, self.blend):
+        for model in (self.visits, self.members, self.popularity, self.habits, self.blend):
             model.forget(np.flatnonzero(gone))
 
     @property

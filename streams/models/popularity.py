@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, Int64, column, inlined, kernel
-from streams.models.decay import exp2, steps_to
+from streams.models.decay import exp2, gains, less, steps_to
 from streams.models.leaving import close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from streams.models.rings import Rings
 
 __all__ = ["Popularity", "lift_of", "share_of"]
 
@@ -57,13 +59,6 @@ def _fade(counts: Array, top: Int32, factor: float) -> None:
 
 
 @kernel
-def _weigh(weights: Float32, times: Float64, half_life: float, landmark: float, gains: Float64) -> None:
-    """Give every visit its weight as of the landmark; a loop of its own, which compiles to wide arithmetic."""
-    for n in range(times.size):
-        gains[n] = weights[n] * exp2((times[n] - landmark) / half_life)
-
-
-@kernel
 def _count(
     items: Int32,
     weights: Float32,
@@ -83,7 +78,7 @@ def _count(
 ) -> bool:
     """Count every visit, in order; tell whether the newest must be looked for anew: one of them was seen earlier than known."""
     stale = False
-    gains = np.empty((2, items.size))
+    weighed = np.empty((2, items.size))
     begin = 0
     while begin < items.size:
         steps = steps_to(times[begin], half_lives[0], landmarks, 0)
@@ -99,11 +94,11 @@ def _count(
         while until < items.size and times[until] < limit:
             until += 1
         for which in range(2):
-            run = gains[which, begin:until]
-            _weigh(weights[begin:until], times[begin:until], half_lives[which], landmarks[which], run)
+            run = weighed[which, begin:until]
+            gains(weights[begin:until], times[begin:until], half_lives[which], landmarks[which], run)
         for n in range(begin, until):
-            item, segment, gain = items[n], segments[n], gains[1, n]
-            short[item] += gains[0, n]
+            item, segment, gain = items[n], segments[n], weighed[1, n]
+            short[item] += weighed[0, n]
             _rise(top_short, short, item)
             long[item] += gain
             totals[-1] += gain
@@ -154,6 +149,18 @@ def _best(counts: Array, top: Int32) -> None:
     top[:] = -1
     for item in range(counts.size):
         _rise(top, counts, item)
+
+
+@kernel
+def _recount(items: Int32, half_life: float, landmark: float, walked: Rings, counts: Float64) -> None:
+    """Count all visits of items, which the rings hold, in order."""
+    length = walked.user_items.shape[1]
+    for n in range(items.size):
+        item, count = items[n], 0.0
+        for cell in range(walked.item_count[item]):
+            user, position = walked.item_users[item, cell], walked.item_positions[item, cell] % length
+            count += walked.user_weights[user, position] * exp2((walked.user_times[user, position] - landmark) / half_life)
+        counts[item] = count if count >= LEAST else 0.0
 
 
 @inlined
@@ -289,6 +296,51 @@ class Popularity:
         """Forget what was visited by segments, int[n], that are no more: their ids will stand for others."""
         self.by_segment[segments], self.totals[segments], self.top_segment[segments] = 0, 0, -1
 
+    def take_back(self, items: Int32, weights: Float32, times: Float64, segments: Int16) -> None:
+        """Let visits that were learned not count: columns as of :meth:`apply`, with item -1 for one that left.
+
+        The best lists need :meth:`settle` afterwards.
+        """
+        short, long = (self._gains(weights, times, place) for place in range(2))
+        here, told = items >= 0, segments >= 0
+        less(self.short, items[here], short[here])
+        less(self.long, items[here], long[here])
+        less(self.by_segment, (segments[here & told], items[here & told]), long[here & told])
+        less(self.totals, segments[told], long[told])
+        less(self.totals, np.full(len(long), len(self.totals) - 1), long)
+
+    def settle(self, items: Int32, segments: Array, earliest: Float64, walked: Rings) -> None:
+        """Count anew what the rings hold wholly, after :meth:`take_back`, and rebuild the best lists.
+
+        Beside the visits that were taken, those long before them may have been too little to be counted.
+
+        Parameters
+        ----------
+        items : int32[n]
+            Whose counts went down, each once.
+        segments : int[m]
+            In which segments.
+        earliest : float64[n]
+            The earliest visit of each that is left, infinity where there is none; NaN where the rings do not hold all of them.
+        walked : Rings
+            The rings, without the visits that were taken.
+        """
+        whole = items[~np.isnan(earliest)]
+        for place, counts in enumerate((self.short, self.long)):
+            _recount(whole, self._half_lives[place], self._landmarks[place], walked, counts)
+        bare = items[earliest == np.inf]
+        self.by_segment[:, bare] = 0
+        # A count that went down is of no concern to a list on which it is not.
+        rows = np.union1d(segments, np.flatnonzero(np.isin(self.top_segment, bare).any(axis=1)))
+        tops = [(self.short, self.top_short), (self.long, self.top_long)]
+        tops += [(self.by_segment[row], self.top_segment[row]) for row in rows.tolist()]
+        for counts, top in tops:
+            if np.isin(top, items).any():
+                _best(counts[: self._items], top)
+        if (self.first_seen[whole] != earliest[~np.isnan(earliest)]).any():
+            self.first_seen[whole] = earliest[~np.isnan(earliest)]
+            _newest(self.first_seen[: self._items], self.top_new)
+
     def keep(self, staying: Int64) -> None:
         """Forget all items but these, int64[n] ascending, which get the indexes from 0 on in their order."""
         indexes = new_indexes(staying, len(self.short))
@@ -373,6 +425,11 @@ class Popularity:
 
     def _state(self) -> tuple[Array, ...]:
         return tuple(getattr(self, name) for name in STATE)
+
+    def _gains(self, weights: Float32, times: Float64, place: int) -> Float64:
+        found = np.empty(len(times))
+        gains(weights, times, self._half_lives[place], self._landmarks[place], found)
+        return found
 
     def _to(self, now: float, place: int) -> float:
         return exp2((self._landmarks[place] - now) / self._half_lives[place])

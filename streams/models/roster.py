@@ -90,6 +90,16 @@ class Roster:
         leaving = min(max(excess, self.limit // LEAVING), free)
         return _all_but_oldest(seen, leaving) if leaving else None
 
+    def never(self, gone: Int64) -> None:
+        """Count as if those of these indexes had never come, before :meth:`keep` leaves them out: the numbers close up too.
+
+        Only where nobody outside knows the numbers, as of users.
+        """
+        if self.limit:
+            numbers = np.sort(self.numbers[gone])
+            self._numbers[: self._count] -= np.searchsorted(numbers, self.numbers)
+            self.given -= len(gone)
+
     def keep(self, staying: Int64) -> None:
         """Close up over all others."""
         if not self.limit:

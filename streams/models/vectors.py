@@ -12,7 +12,7 @@ from streams.models.chance import GOLDEN, mix
 from streams.models.compile import kernel
 from streams.models.decay import weight
 
-__all__ = ["enter", "mean_interest", "visit"]
+__all__ = ["KEPT", "enter", "mean_interest", "origin", "spread", "visit"]
 
 # Dimensions that a hash touches, half up and half down on average: a clash of two tokens is then never total.
 SPREAD = 4
@@ -32,7 +32,7 @@ PRICE, WORD = ord("p"), ord("w")
 
 
 @kernel
-def _spread(state: Any, amount: float, vector: Any) -> None:
+def spread(state: Any, amount: float, vector: Any) -> None:
     """Add a hash's random vector: the amount, up or down, at a few places."""
     size = np.uint64(vector.shape[0])
     for _ in range(SPREAD):
@@ -89,13 +89,13 @@ def enter(
             for byte in range(first, ends[token]):
                 state = (state ^ np.uint64(blob[byte])) * PRIME
             minor = ends[token] > first and (blob[first] == WORD or blob[first] == PRICE)
-            _spread(state, MINOR if minor else 1.0, content[item])
+            spread(state, MINOR if minor else 1.0, content[item])
         if available[item]:
             _post(item, item_tokens[item], postings, posting_count)
 
 
 @kernel
-def _origin(numbers: Any, item: int) -> Any:
+def origin(numbers: Any, item: int) -> Any:
     """Give what an item's random vector is made from: its number, or without numbers its index, by code of its own for each."""
     if numbers is None:
         return np.uint64(item)
@@ -130,8 +130,8 @@ def visit(
             if other == item:
                 there = place
             elif other >= 0:
-                _spread(_origin(numbers, other), 1.0 / math.sqrt(visited[other]) / (place + 1), context[item])
-                _spread(_origin(numbers, item), mine / (place + 1), context[other])
+                spread(origin(numbers, other), 1.0 / math.sqrt(visited[other]) / (place + 1), context[item])
+                spread(origin(numbers, item), mine / (place + 1), context[other])
         for place in range(there, 0, -1):
             last[place] = last[place - 1]
         last[0] = item

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int32, Int64, column, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, column, kernel
 from streams.models.leaving import GONE, close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Visits", "held"]
+__all__ = ["UNTOLD", "Remembered", "Visits", "held"]
 
 FEWEST_ROWS = 256
+
+# A type of events takes half a byte; the last stands for all that are not told apart. Three segments and types in two
+# bytes would hold all, for a third more.
+TYPE_BITS = 4
+UNTOLD = (1 << TYPE_BITS) - 1
+BOTH_UNTOLD = UNTOLD << TYPE_BITS | UNTOLD
+
+
+class Remembered(NamedTuple):
+    """What the ring of one user holds, oldest first.
+
+    ``positions`` int64[n]; ``items`` int32[n], -1 for one that left; ``weights`` float32[n]; ``times`` float64[n]; ``segments``
+    int16[n], -1 for none; ``kinds`` int64[n], columns of ``Habits.kinds``, ``UNTOLD`` where it is not known which.
+    """
+
+    positions: Int64
+    items: Int32
+    weights: Float32
+    times: Float64
+    segments: Int16
+    kinds: Int64
 
 
 @kernel
@@ -29,12 +50,16 @@ def _visit(
     items: Int32,
     weights: Float32,
     times: Float64,
+    segments: Int16,
+    kinds: Int32,
     item_users: Int32,
     item_positions: Int32,
     item_count: Int64,
     user_items: Int32,
     user_weights: Float32,
     user_times: Float64,
+    user_segments: Int8,
+    user_kinds: UInt8,
     user_count: Int64,
 ) -> int:
     """Write every visit, in order, into its item's and its user's ring; count the users who had none before."""
@@ -48,6 +73,10 @@ def _visit(
         user_items[user, cell] = item
         user_weights[user, cell] = weights[n]
         user_times[user, cell] = times[n]
+        user_segments[user, cell] = segments[n]
+        shift = TYPE_BITS * (cell % 2)
+        others = user_kinds[user, cell // 2] & ~(UNTOLD << shift)
+        user_kinds[user, cell // 2] = others | min(kinds[n], UNTOLD) << shift
         cell = item_count[item] % visitors
         item_count[item] += 1
         item_users[item, cell] = user
@@ -95,6 +124,11 @@ class Visits:
         Their weights.
     user_times : float64[U, L]
         Their times in seconds.
+    user_segments : int8[U, L]
+        The segment of the user at each visit, -1 for none: what erasing takes back (:mod:`streams.models.erasing`).
+    user_kinds : uint8[U, (L + 1) // 2]
+        The type of each visit's event, for the same: columns of ``Habits.kinds``, two in a byte, the lower half first; 15 for
+        all from the sixteenth on.
     user_count : int64[U]
         Visits of the user ever, so the user's next position.
     population : int
@@ -118,6 +152,8 @@ class Visits:
         self.user_items: Int32 = np.full((0, length), -1, np.int32)
         self.user_weights: Float32 = np.full((0, length), 0, np.float32)
         self.user_times: Float64 = np.full((0, length), 0, np.float64)
+        self.user_segments: Int8 = np.full((0, length), -1, np.int8)
+        self.user_kinds: UInt8 = np.full((0, (length + 1) // 2), BOTH_UNTOLD, np.uint8)
         self.user_count: Int64 = np.full(0, 0, np.int64)
         self.reserve(FEWEST_ROWS, FEWEST_ROWS)
 
@@ -147,7 +183,28 @@ class Visits:
             close_up(getattr(self, name), staying, empty)
         self._items = int(np.searchsorted(staying, self._items))
 
-    def apply(self, users: ArrayLike, items: ArrayLike, weights: ArrayLike, times: ArrayLike) -> None:
+    def forget(self, segments: Int64) -> None:
+        """Note none for visits of these segments: their counts are gone, and their ids will stand for others."""
+        self.user_segments[np.isin(self.user_segments, segments)] = -1
+
+    def of(self, user: int) -> Remembered:
+        """Give what the user's ring holds."""
+        count = int(self.user_count[user])
+        positions = np.arange(max(count - self.length, 0), count)
+        cells = positions % self.length
+        kinds = self.user_kinds[user, cells // 2] >> (TYPE_BITS * (cells % 2)) & UNTOLD
+        items, weights, times = (ring[user, cells] for ring in (self.user_items, self.user_weights, self.user_times))
+        return Remembered(positions, items, weights, times, self.user_segments[user, cells].astype(np.int16), kinds)
+
+    def apply(
+        self,
+        users: ArrayLike,
+        items: ArrayLike,
+        weights: ArrayLike,
+        times: ArrayLike,
+        segments: ArrayLike | None = None,
+        kinds: ArrayLike | None = None,
+    ) -> None:
         """Learn visits, in order.
 
         Parameters
@@ -158,6 +215,10 @@ class Visits:
             How much each visit says.
         times : float64[n]
             Seconds.
+        segments : int16[n]
+            Segment of the user, below 128; -1, the default, for none.
+        kinds : int32[n]
+            Column of the event's type in ``Habits.kinds``; by default one not told.
 
         Raises
         ------
@@ -166,15 +227,20 @@ class Visits:
         """
         users, items = column(users, np.int32), column(items, np.int32)
         weights, times = column(weights, np.float32), column(times, np.float64)
-        if not len(users) == len(items) == len(weights) == len(times):
-            raise ValueError(f"columns of {len(users)} users, {len(items)} items, {len(weights)} weights, {len(times)} times")
+        of = np.full(len(users), -1, np.int16) if segments is None else column(segments, np.int16)
+        types = np.full(len(users), UNTOLD, np.int32) if kinds is None else column(kinds, np.int32)
+        if not len(users) == len(items) == len(weights) == len(times) == len(of) == len(types):
+            raise ValueError(
+                f"columns of {len(users)} users, {len(items)} items, {len(weights)} weights, {len(times)} times, "
+                f"{len(of)} segments, {len(types)} kinds"
+            )
         if not len(users):
             return
         if users.min() < 0 or items.min() < 0:
             raise ValueError("a visit needs a known user and a known item, not -1")
         self._users, self._items = max(self._users, int(users.max()) + 1), max(self._items, int(items.max()) + 1)
         self.reserve(self._users, self._items)
-        self.population += _visit(users, items, weights, times, *self._rings())
+        self.population += _visit(users, items, weights, times, of, types, *self._rings())
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state: the rings' lengths, counts per row, and the cells in use of all rows, one after another."""
@@ -205,7 +271,8 @@ class Visits:
         visits.user_count[: visits._users] = arrays["user_count"]
         visits.population = int(arrays["population"][0] if "population" in arrays else np.count_nonzero(arrays["user_count"]))
         for name, rows, used in visits._cells(arrays["item_count"], arrays["user_count"]):
-            rows[used] = arrays[name]
+            if name in arrays:  # snapshots of before did not say of which segment and type visits are
+                rows[used] = arrays[name]
         return visits
 
     def _cells(self, item_count: Int64, user_count: Int64) -> Iterator[tuple[str, Array, Array]]:
@@ -214,16 +281,25 @@ class Visits:
         for name in ("item_users", "item_positions"):
             yield name, getattr(self, name)[: self._items], used
         used = np.arange(self.length) < user_count[:, None]
-        for name in ("user_items", "user_weights", "user_times"):
+        for name in ("user_items", "user_weights", "user_times", "user_segments"):
             yield name, getattr(self, name)[: self._users], used
+        yield "user_kinds", self.user_kinds[: self._users], np.arange(0, self.length, 2) < user_count[:, None]
 
     def _rings(self) -> tuple[Array, ...]:
         items = self.item_users, self.item_positions, self.item_count
-        return *items, self.user_items, self.user_weights, self.user_times, self.user_count
+        users = self.user_items, self.user_weights, self.user_times, self.user_segments, self.user_kinds
+        return *items, *users, self.user_count
 
 
 ITEM_ROWS = {"item_users": -1, "item_positions": -1, "item_count": 0}
-USER_ROWS = {"user_items": -1, "user_weights": 0, "user_times": 0, "user_count": 0}
+USER_ROWS = {
+    "user_items": -1,
+    "user_weights": 0,
+    "user_times": 0,
+    "user_segments": -1,
+    "user_kinds": BOTH_UNTOLD,
+    "user_count": 0,
+}
 
 
 def _longer(array: Array, rows: int, empty: float) -> Array:

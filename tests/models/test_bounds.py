@@ -322,8 +322,8 @@ def test_a_record_that_names_more_than_the_limit_is_folded_whole() -> None:
 
 
 def rows(models: Models) -> dict[str, int]:
-    users = {f"visits.{name}" for name in ("user_items", "user_weights", "user_times", "user_count")}
-    users |= {"catalog.recent", "members.of_user", "active_users._seen", "active_users._numbers"}
+    users = {f"visits.user_{name}" for name in ("items", "weights", "times", "segments", "kinds", "count")}
+    users |= {"catalog.recent", "members.of_user", "members.of_days", "active_users._seen", "active_users._numbers"}
     arrays = {
         f"{part}.{name}": array
         for part in ("visits", "popularity", "catalog", "members", "active_users", "active_items")

@@ -105,6 +105,8 @@ def test_arrays_hold_used_cells_only() -> None:
         "user_items": 3,
         "user_weights": 3,
         "user_times": 3,
+        "user_segments": 3,
+        "user_kinds": 2,
     }
 
 
