@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
+from streams.admission import kafka_refusal
 from streams.failures import Refusal, Transient, is_transient
+from streams.security import kafka_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -72,7 +74,7 @@ def topics(settings: Settings) -> dict[str, Topic]:
 async def ensure(settings: Settings) -> Layout:
     """Create what is missing; raise Refusal for a topic that is not as it must be."""
     wanted = topics(settings)
-    async with _admin(settings.brokers) as admin:
+    async with _admin(settings) as admin:
         # Asked for all topics: a broker that creates what is asked for by name would create it wrong.
         existing = {*await admin.list_topics()}
         missing = [topic for topic in wanted.values() if topic.name not in existing]
@@ -90,9 +92,14 @@ async def ensure(settings: Settings) -> Layout:
 
 
 async def reach(settings: Settings) -> None:
-    """Connect to a broker, or raise what is in the way."""
-    async with _admin(settings.brokers):
-        pass
+    """Connect to a broker, or raise what is in the way: Refusal where waiting does not help."""
+    try:
+        async with _admin(settings):
+            pass
+    except KafkaConnectionError:
+        if (refused := await kafka_refusal(settings)) is not None:
+            raise refused from None
+        raise
 
 
 def problem(topic: Topic, found: Found, brokers: str) -> Refusal | None:
@@ -125,9 +132,9 @@ def _settings(config: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def _admin(brokers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Open a client, and close it whatever happens."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=int(ANSWER_WITHIN * 1000))
+    admin = AIOKafkaAdminClient(**kafka_client(settings), request_timeout_ms=int(ANSWER_WITHIN * 1000))
     try:
         await admin.start()
         yield admin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import signal
 from http import HTTPStatus
 
@@ -12,6 +13,8 @@ from aiokafka import AIOKafkaProducer
 
 from state.connection import Client, open_redis
 from streams.failures import persist
+from streams.logs import configuration
+from streams.security import kafka_client, redis_url, token
 from streams.settings import Settings
 from streams.web.events import Events
 from streams.web.guard import Buckets, limited, with_token
@@ -33,8 +36,9 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._redis: Client = open_redis(settings.redis.get_secret_value())
-        self._producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=LINGER_MS)
+        self._token = token(settings.serve)
+        self._redis: Client = open_redis(redis_url(settings))
+        self._producer = AIOKafkaProducer(**kafka_client(settings), acks="all", linger_ms=LINGER_MS)
         self._events = Events(self._producer, settings.topics.events, settings.intake.future_skew_s)
 
     async def run(self) -> None:
@@ -63,7 +67,7 @@ class Server:
 
     def _app(self) -> web.Application:
         serve = self._settings.serve
-        guards = [limited(Buckets(serve.rate))] + ([with_token(serve.token.get_secret_value())] if serve.token else [])
+        guards = [limited(Buckets(serve.rate))] + ([with_token(self._token)] if self._token else [])
         app = web.Application(middlewares=[answered, *guards], client_max_size=serve.body_bytes)
         app.add_routes([*Reads(self._redis, self._settings.prefix).routes(), *self._events.routes()])
         app.add_routes([web.get("/health", _health), web.get("/ready", self._ready), web.get("/openapi.json", _openapi)])
@@ -90,8 +94,6 @@ async def _serve(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Serve until Ctrl-C."""
-    logging.basicConfig(
-        level=settings.log_level.upper().replace("WARN", "WARNING"), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    logging.config.dictConfig(configuration(settings.log))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     asyncio.run(_serve(settings))
