@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streams.knobs import Kafka
     from streams.settings import Settings
 
-__all__ = ["kafka_refusal", "refusal"]
+__all__ = ["kafka_refusal", "not_created", "refusal"]
 
 _ASK_MS = 5_000  # a broker that takes longer may be busy, which is no refusal
 _RIGHTS = "docs/security.md lists the rights that each command needs, as commands to copy"
@@ -34,12 +34,17 @@ def refusal(error: BaseException) -> Refusal | None:
     if isinstance(error, redis.RedisError):
         return _redis(error)
     if isinstance(error, kafka.TopicAuthorizationFailedError):
-        return _lacking(f"{_OF_TOPICS} on the topic {_named(error)}")
+        return _lacking(f"{_OF_TOPICS} the topic {_named(error)}")
     if isinstance(error, kafka.GroupAuthorizationFailedError):
-        return _lacking(f"READ on the group {_named(error)}")
+        return _lacking(f"READ the group {_named(error)}")
     if isinstance(error, kafka.ClusterAuthorizationFailedError):
-        return _lacking("what it asks of the cluster")
+        return _lacking("do what it asks of the cluster")
     return None
+
+
+def not_created(topic: str) -> Refusal:
+    """Say that a topic, which cannot be seen, may not be created either: nobody is told of topics that he must not see."""
+    return _lacking(f"CREATE the topic {topic}, or, where it exists, to DESCRIBE it, as READ and WRITE do")
 
 
 def _lacking(right: str) -> Refusal:

@@ -69,6 +69,12 @@ def make_app(settings: Settings, serving: Serving) -> faust.App:
         web_host=host,
         web_port=int(port),
         web_cors_options=None,
+        # Faust's own pages: where keys live, its tables, its statistics. Who needs them asks Prometheus.
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_stats_enabled=False,
+        web_graph_enabled=False,
+        web_metrics_enabled=False,
         worker_redirect_stdouts=False,
         logging_config=configuration(settings.log),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from mode import Service
 
 from state import snapshots
@@ -195,7 +195,8 @@ class Serving(Service):
             await admin.start()
             await admin.delete_records({TopicPartition(self.settings.topics.learned, 0): RecordsToDelete(bound)})
         except (KafkaError, NotImplementedError) as error:
-            log.info("the learned log keeps what lies below %d: %s", bound, error)
+            say = log.warning if isinstance(error, TopicAuthorizationFailedError) else log.info
+            say("the learned log keeps what lies below %d: %s", bound, error)
         finally:
             await admin.close()
 

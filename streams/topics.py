@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
-from streams.admission import kafka_refusal
+from streams.admission import kafka_refusal, not_created
 from streams.failures import Refusal, Transient, is_transient
 from streams.security import kafka_client
 
@@ -71,9 +77,9 @@ def topics(settings: Settings) -> dict[str, Topic]:
     }
 
 
-async def ensure(settings: Settings) -> Layout:
-    """Create what is missing; raise Refusal for a topic that is not as it must be."""
-    wanted = topics(settings)
+async def ensure(settings: Settings, *roles: str) -> Layout:
+    """Create what is missing, of all topics or of some by role; raise Refusal for one that is not as it must be."""
+    wanted = {role: topic for role, topic in topics(settings).items() if role in roles or not roles}
     async with _admin(settings) as admin:
         # Asked for all topics: a broker that creates what is asked for by name would create it wrong.
         existing = {*await admin.list_topics()}
@@ -155,8 +161,13 @@ async def _create(admin: AIOKafkaAdminClient, missing: list[Topic], settings: Se
     for name, code, *message in answer.topic_errors:
         kind = for_code(code)
         why = " ".join(str(message[0] if message and message[0] else kind.__name__).split()).rstrip(".")
+        if kind in _NOT_ALLOWED:
+            raise not_created(name)
         if code and kind is not TopicAlreadyExistsError:
             raise Transient(why) if is_transient(kind()) else _refused(by_name[name], why, settings)
+
+
+_NOT_ALLOWED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 def _request(topic: Topic, settings: Settings) -> NewTopic:

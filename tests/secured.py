@@ -15,7 +15,7 @@ from redis.retry import Retry
 from streams.embedded import ApacheKafka, RedisServer
 from streams.watched import HOST, free_port
 
-PASSWORD = "of the/test?&:@%"  # every user's, of what a URL would take for its own
+PASSWORD = "of/the?test&:@%"  # every user's, of what a URL would take for its own
 KEY_PASSWORD = "of-the-key"
 LISTENERS = ("SSL", "SASL_SSL", "SASL_PLAINTEXT")
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
