@@ -17,7 +17,9 @@ from yarl import URL
 
 from streams.agents import catalog
 from streams.closing import Transport, Worker
+from streams.logs import configuration
 from streams.metrics import Metrics
+from streams.security import kafka_client
 from streams.serving import Serving
 from streams.settings import Settings
 
@@ -52,6 +54,7 @@ def make_app(settings: Settings, serving: Serving) -> faust.App:
         serving,
         f"{settings.group}-control",
         broker=[URL(f"kafka://{broker}") for broker in settings.brokers.split(",")],
+        broker_credentials=_credentials(settings),
         store="memory://",
         autodiscover=False,
         topic_disable_leader=True,
@@ -66,12 +69,28 @@ def make_app(settings: Settings, serving: Serving) -> faust.App:
         web_host=host,
         web_port=int(port),
         web_cors_options=None,
+        # Faust's own pages: where keys live, its tables, its statistics. Who needs them asks Prometheus.
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_stats_enabled=False,
+        web_graph_enabled=False,
+        web_metrics_enabled=False,
         worker_redirect_stdouts=False,
-        logging_config=_logging(settings.log_level),
+        logging_config=configuration(settings.log),
     )
     catalog.mount(app, settings, serving)
     _pages(app, serving)
     return app
+
+
+def _credentials(settings: Settings) -> faust.types.auth.CredentialsT | None:
+    """What every client of Kafka gets, as Faust wants it."""
+    options = kafka_client(settings)
+    context = options.get("ssl_context")
+    if settings.kafka.login:
+        name, password = options["sasl_plain_username"], options["sasl_plain_password"]
+        return faust.SASLCredentials(username=name, password=password, ssl_context=context, mechanism=options["sasl_mechanism"])
+    return faust.SSLCredentials(context) if context else None
 
 
 def _pages(app: faust.App, serving: Serving) -> None:
@@ -104,7 +123,7 @@ def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
     app.finalize()
     app.worker_init()
     app.worker_init_post_autodiscover()
-    options = ["--quiet", "worker", "--loglevel", settings.log_level, *faust_options]
+    options = ["--quiet", "worker", "--loglevel", settings.log.level, *faust_options]
     try:
         cli.main(args=options, app=app, prog_name="upwell worker --", standalone_mode=False)
     except SystemExit:
@@ -115,39 +134,5 @@ def run(settings: Settings, faust_options: Sequence[str] = ()) -> None:
         raise serving.failure
 
 
-class _Once(logging.Filter):
-    """Lets libraries say a thing once a minute: while a broker is away its client says the same many times a second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[tuple[str, str], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let a message pass unless the same was said within the last minute."""
-        if record.name.partition(".")[0] in _OWN:
-            return True
-        what = (record.name, record.getMessage())
-        if record.created - self._said.get(what, 0.0) < _QUIET_SECONDS:
-            return False
-        self._said[what] = record.created
-        return True
-
-
-_QUIET_SECONDS = 60.0
 _SWITCH_SECONDS = 0.0005
 _GC_THRESHOLDS = (20_000, 50, 10_000)
-_OWN = ("streams", "state")
-
-
-def _logging(level: str) -> dict[str, Any]:
-    """Configure logging: Upwell's own words at the level asked for, its libraries' only if they warn or all is asked for."""
-    libraries = "DEBUG" if level == "debug" else "WARNING"
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "filters": {"once": {"()": _Once}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["once"]}},
-        "root": {"level": level.upper(), "handlers": ["stderr"]},
-        "loggers": {name: {"level": libraries} for name in ("faust", "mode", "aiokafka", "numba", "asyncio")},
-    }

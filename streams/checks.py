@@ -17,6 +17,7 @@ from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from streams.dead_letters import partitions_of
 from streams.ends import ends_of
+from streams.security import redis_url
 from streams.servers import Away, consuming, redis_or_failed
 from streams.topics import Found, Topic, problem, topics
 from streams.topics import _admin as administering
@@ -50,7 +51,7 @@ async def checks(settings: Settings) -> list[Check]:
 
 async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
     try:
-        async with consuming(settings.brokers) as consumer:
+        async with consuming(settings) as consumer:
             found = await _topics(settings)
             ends.update(await _ends(consumer, settings.topics.events))
     except (Away, KafkaError) as error:
@@ -62,7 +63,7 @@ async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
 
 async def _topics(settings: Settings) -> Mapping[str, Found]:
     names = {topic.name for topic in topics(settings).values()}
-    async with administering(settings.brokers) as admin:
+    async with administering(settings) as admin:
         there = sorted(names & {*await admin.list_topics()})
         return await described(admin, there) if there else {}
 
@@ -86,9 +87,9 @@ async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
 
 
 async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
-    redis = open_redis(settings.redis.get_secret_value())
+    redis = open_redis(redis_url(settings))
     try:
-        with redis_or_failed(settings.redis):
+        with redis_or_failed(settings):
             info = await _info(redis)
             found = [_version(info, settings), *await _advice(redis)]
             applied: Any = await redis.hgetall(Keys(settings.prefix).applied)

@@ -158,7 +158,7 @@ class Redrive:
         topic = self._settings.topics.dead
         partitions = await partitions_of(self._reader, topic)
         places = [TopicPartition(topic, number) for number in sorted(partitions)]
-        async with consuming(self._settings.brokers, group_id=self.group(reason)) as consumer:
+        async with consuming(self._settings, group_id=self.group(reason)) as consumer:
             consumer.assign(places)
             yield consumer, places
 

@@ -74,11 +74,11 @@ class Demo:
     async def run(self) -> dict[str, Any]:
         """Run until all events are applied, or until it is cancelled; then tell what came of it."""
         async with AsyncExitStack() as stack:
-            with kafka_or_failed(self._settings.brokers):
+            with kafka_or_failed(self._settings):
                 await topics.ensure(self._settings)
             reader = stack.enter_context(reader_of(self._settings))
-            results = await stack.enter_async_context(consuming(self._settings.brokers, fetch_max_wait_ms=FETCH))
-            looker = await stack.enter_async_context(consuming(self._settings.brokers))
+            results = await stack.enter_async_context(consuming(self._settings, fetch_max_wait_ms=FETCH))
+            looker = await stack.enter_async_context(consuming(self._settings))
             await self._refuse_used(looker, reader)
             await _from_here(results, self._settings.topics.recommendations)
             stack.callback(self._worker.end)
@@ -117,7 +117,7 @@ class Demo:
 
     async def _feed(self, purchases: sample.Purchases) -> None:
         names = self._settings.topics
-        async with producing(self._settings.brokers) as producer:
+        async with producing(self._settings) as producer:
             items = Sender(producer, names.items)
             events = Sender(producer, names.events, speed=self._run.speed, on_ack=self._stopwatch.sent)
             self._begun = time.monotonic()

@@ -139,9 +139,14 @@ class ApacheKafka(WatchedServer):
                 self.cluster_id,
                 "-c",
                 str(self._file),
+                *self._format_options(),
             ]
             if self._launch(self._java(*format_)).wait() != 0:
                 raise EmbeddedError(f"{self.title} cannot format its storage:\n{self._last_words()}")
+
+    def _format_options(self) -> Sequence[str]:
+        """More words for the command that formats the storage: users that log in by SCRAM."""
+        return []
 
     @property
     def _file(self) -> Path:

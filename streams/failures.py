@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from typing import TYPE_CHECKING, TypeVar
 
 import aiokafka.errors as kafka
@@ -16,7 +17,7 @@ import redis.exceptions as redis
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["REFUSED", "Poison", "Refusal", "Transient", "is_transient", "persist"]
+__all__ = ["REFUSED", "Poison", "Refusal", "Transient", "is_transient", "persist", "tls_error"]
 
 T = TypeVar("T")
 
@@ -90,11 +91,24 @@ class Refusal(Exception):
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether waiting may help: yes for absent, full or moving servers, no for refused credentials and bugs."""
-    if isinstance(error, _LASTING):
+    if isinstance(error, _LASTING) or tls_error(error) is not None:
         return False
     if isinstance(error, redis.ResponseError) and str(error).startswith(_PREFIXES):
         return True
     return isinstance(error, _PASSING) or (isinstance(error, kafka.KafkaError) and error.retriable)
+
+
+# A connection that broke, as any other may.
+_BROKEN = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """Find what waiting does not mend of TLS, a certificate that does not hold for one, behind what a client made of it."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _BROKEN):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 async def persist(

@@ -27,6 +27,7 @@ from streams.records import (
     decode_lesson,
     encode_knobs,
 )
+from streams.security import kafka_client
 from streams.settings import Settings
 
 __all__ = ["Fold", "Follower", "Forgotten"]
@@ -153,7 +154,7 @@ class Follower:
         self._log = TopicPartition(settings.topics.learned, 0)
         self._progress = asyncio.Condition()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.brokers,
+            **kafka_client(settings),
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=8 << 20,

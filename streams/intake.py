@@ -23,6 +23,7 @@ from streams.metrics import Metrics
 from streams.pipeline import Answer, Pipeline
 from streams.positions import Positions
 from streams.publisher import Publisher
+from streams.security import kafka_client
 from streams.settings import Settings
 
 __all__ = ["Intake"]
@@ -70,7 +71,7 @@ class Intake:
         self._metrics = metrics
         self._topic = settings.topics.events
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.brokers,
+            **kafka_client(settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=IDLE_MS,

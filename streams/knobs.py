@@ -23,8 +23,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from streams.models.sources import SOURCES
 
-__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve", "Snapshot", "Topics", "Weights"]
-__all__ += ["address", "addresses", "exclusion"]
+__all__ = ["Intake", "Kafka", "Log", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve", "Snapshot", "Topics"]
+__all__ += ["Weights", "address", "addresses", "exclusion"]
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
 _WEIGHT_LIMIT = 10.0
@@ -32,7 +32,7 @@ _DAY = 86_400.0
 
 
 class RedisURL(str):
-    """A Redis URL that hides its password where it is shown, but not where it is used."""
+    """A Redis URL that hides its passwords where it is shown; ``streams.security.redis_url`` is what a client gets."""
 
     __slots__ = ()
 
@@ -41,12 +41,8 @@ class RedisURL(str):
 
     @property
     def masked(self) -> str:
-        """The URL without its password, for people and logs."""
-        return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", self)
-
-    def get_secret_value(self) -> str:
-        """The URL with its password, for the client."""
-        return str(self)
+        """The URL without its passwords, for people and logs."""
+        return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", re.sub(r"(//[^:/@]*):.*@", r"\1:***@", self))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -157,6 +153,56 @@ class Topics(_Section):
             raise ValueError(f"two topics have the name {twice!r}; give each its own")
         if 0 in {self.replication, self.min_insync} or self.replication in range(self.min_insync):
             raise ValueError("min_insync exceeds replication, or one is 0; take 3 and 2, or -1 for the brokers' defaults")
+        return self
+
+
+class Kafka(_Section):
+    """How connections to Kafka are secured; names and values are those of Kafka's own clients."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """`SSL` encrypts and checks who the broker is, `SASL_` logs in; what `SASL_PLAINTEXT` sends can be read on the way."""
+    ca_file: str | None = None
+    """The certificates (PEM) that a broker's is to be signed by; without it, those that the system trusts."""
+    cert_file: str | None = None
+    """The client's own certificate (PEM), for brokers that ask for one (mutual TLS); the key may be in the same file."""
+    key_file: str | None = None
+    """The key (PEM) of the client's certificate."""
+    key_password: SecretStr | None = None
+    """What the key is encrypted with; it is never shown, and best set as `UPWELL_KAFKA_KEY_PASSWORD`."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How it logs in; `PLAIN` shows the password to the broker, and without TLS to anybody on the way."""
+    username: str | None = None
+    """Who logs in."""
+    password: SecretStr | None = None
+    """The password; it is never shown, and best set as `UPWELL_KAFKA_PASSWORD` or in a file."""
+    password_file: str | None = None
+    """A file that holds the password and nothing else, as Docker and Kubernetes mount secrets."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connections are encrypted."""
+        return self.security_protocol.endswith("SSL")
+
+    @property
+    def login(self) -> bool:
+        """Whether the client logs in."""
+        return self.security_protocol.startswith("SASL")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Kafka:
+        login = {"username": self.username, "password": self.password, "password_file": self.password_file}
+        files = {"ca_file": self.ca_file, "cert_file": self.cert_file, "key_file": self.key_file}
+        for names, used, wish in ((login, self.login, "SASL_SSL"), (files, self.encrypted, "SSL or SASL_SSL")):
+            idle = [] if used else [name for name, value in names.items() if value]
+            if idle:
+                said = f"{self.security_protocol} does not use kafka.{idle[0]}"
+                raise ValueError(f"{said}; set kafka.security_protocol to {wish}")
+        if self.login and not (self.username and (self.password or self.password_file)):
+            raise ValueError(f"{self.security_protocol} needs kafka.username, and kafka.password or kafka.password_file")
+        if self.password and self.password_file:
+            raise ValueError("there are two passwords; set either kafka.password or kafka.password_file")
+        if self.key_file and not self.cert_file:
+            raise ValueError("kafka.key_file has no certificate; set kafka.cert_file")
         return self
 
 
@@ -343,16 +389,29 @@ class Serve(_Section):
     """Where it listens; beyond this machine only with a token."""
     token: SecretStr | None = None
     """What a client must send as `Authorization: Bearer …`; it is never shown, and best set as `UPWELL_SERVE_TOKEN`."""
+    token_file: str | None = None
+    """A file that holds the token and nothing else, as Docker and Kubernetes mount secrets."""
     rate: Annotated[float, Field(ge=1, le=1e6)] = 10_000.0
     """Requests a second from one address, in bursts of a second's worth; more get 429."""
     body_bytes: Annotated[int, Field(ge=1 << 10, le=64 << 20)] = 1 << 20
     """The largest body of a request; a longer one gets 413."""
+    header_seconds: Annotated[float, Field(ge=0.1, le=600)] = 10.0
+    """How long a request's first line and headers may take; a slower client is hung up on."""
+    body_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
+    """How long a request's body may take; a slower one gets 408."""
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """Most connections at once; more are hung up on, before they cost anything."""
 
-    @model_validator(mode="after")
-    def _guarded(self) -> Serve:
-        if self.token is None and self.http.rpartition(":")[0] not in {"127.0.0.1", "localhost", "[::1]"}:
-            raise ValueError(f"{self.http} is open to other machines; set serve.token, best as UPWELL_SERVE_TOKEN")
-        return self
+
+class Log(_Section):
+    """What is written to the log, on standard error."""
+
+    level: Literal["debug", "info", "warn", "error"] = "info"
+    """What is written to the log."""
+    format: Literal["console", "json"] = "console"
+    """Lines for people, or JSON objects for programs: `time`, `level`, `logger`, `message` and what else is known."""
+    user_ids: bool = False
+    """Whether the log may name users, in the field `user_id`; without it, that is left out."""
 
 
 class Segments(_Section):

@@ -12,6 +12,7 @@ from aiokafka.errors import ConsumerStoppedError, InconsistentGroupProtocolError
 
 from streams.assignor import Cooperative
 from streams.failures import Refusal, is_transient
+from streams.security import kafka_client
 from streams.settings import Settings
 
 __all__ = ["Membership", "Take"]
@@ -40,7 +41,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._take = take
         self._share = Cooperative(self._topic)
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.brokers,
+            **kafka_client(settings),
             group_id=settings.group,
             enable_auto_commit=False,
             session_timeout_ms=settings.intake.session_timeout_ms,

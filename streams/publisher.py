@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from streams.decode import REKEYED, DeadLetter, Rekeyed
 from streams.partition import partitions_for
 from streams.pipeline import Answer
+from streams.security import kafka_client
 from streams.settings import Settings
 
 __all__ = ["Publisher"]
@@ -28,7 +29,7 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._topics = settings.topics
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=settings.brokers,
+            **kafka_client(settings),
             acks="all",
             max_request_size=_MAX_REQUEST,
             max_batch_size=1 << 18,

@@ -20,6 +20,7 @@ from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.models import Models
 from streams.records import Kind, Record, decode, encode
+from streams.security import redis_url
 from streams.servers import consuming, producing, redis_or_failed
 from streams.settings import Settings
 from streams.snapshots import freeze, thaw
@@ -75,7 +76,7 @@ async def _run(settings: Settings, *, models: bool) -> list[str]:
         found = await _plan(settings, consumer, redis, keys, models=models)
         if found.offsets:
             await _forget_offsets(redis, keys)
-        async with producing(settings.brokers) as producer:
+        async with producing(settings) as producer:
             for record in _records(found):
                 await producer.send_and_wait(settings.topics.learned, value=encode(record), partition=0)
         if found.models:
@@ -85,8 +86,8 @@ async def _run(settings: Settings, *, models: bool) -> list[str]:
 
 @asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer, Client, Keys]]:
-    async with consuming(settings.brokers) as consumer, open_redis(settings.redis.get_secret_value()) as redis:
-        with redis_or_failed(settings.redis):
+    async with consuming(settings) as consumer, open_redis(redis_url(settings)) as redis:
+        with redis_or_failed(settings):
             yield consumer, redis, Keys(settings.prefix)
 
 

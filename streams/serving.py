@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from mode import Service
 
 from state import snapshots
@@ -22,6 +22,7 @@ from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from state.store import Store
 from streams import topics
+from streams.admission import refusal
 from streams.agents.stock import Stock
 from streams.closing import close
 from streams.ends import begin_of
@@ -36,6 +37,7 @@ from streams.models.models import Models
 from streams.pipeline import Pipeline
 from streams.publisher import Publisher
 from streams.records import Kind, Record, encode
+from streams.security import kafka_client, redis_url
 from streams.settings import Settings
 from streams.snapshots import thaw
 from streams.warm import warm
@@ -63,12 +65,16 @@ class Serving(Service):
         self._wired = False
         self._following: asyncio.Task[None] | None = None
         self.opened = asyncio.Event()
-        self.redis = open_redis(settings.redis.get_secret_value())
+        self.redis = open_redis(redis_url(settings))
         self.keys = Keys(settings.prefix)
 
     async def on_start(self) -> None:
         """Hold back Faust's own clients until a broker answers, for they would give up at once."""
-        await persist("the broker", lambda: topics.reach(self.settings))
+        try:
+            await persist("the broker", lambda: topics.reach(self.settings))
+        except Refusal as error:
+            self._end(error)
+            await self.wait_until_stopped()
 
     @Service.task
     async def _serve(self) -> None:
@@ -79,11 +85,15 @@ class Serving(Service):
             if self.should_stop:
                 # The parts were closed under the loops that used them.
                 return
-            self.failure = error
-            if not isinstance(error, Refusal):
+            refused = refusal(error)
+            if refused is None:
                 log.exception("the worker ends, Kafka keeps what it has not done")
-            # Faust's own way to end: the worker stops its parts in order, as on a plain Ctrl-C.
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._end(refused or error)
+
+    def _end(self, failure: Exception) -> None:
+        """End in Faust's own way: the worker stops its parts in order, as on a plain Ctrl-C."""
+        self.failure = failure
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _open(self) -> asyncio.Task[None]:
         """Open the parts in order; return the task that follows the log."""
@@ -193,12 +203,13 @@ class Serving(Service):
 
     async def _truncate(self, bound: int) -> None:
         """Delete the learned log below the older of the last two snapshots; an embedded broker may not know how."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.brokers)
+        admin = AIOKafkaAdminClient(**kafka_client(self.settings))
         try:
             await admin.start()
             await admin.delete_records({TopicPartition(self.settings.topics.learned, 0): RecordsToDelete(bound)})
         except (KafkaError, NotImplementedError) as error:
-            log.info("the learned log keeps what lies below %d: %s", bound, error)
+            say = log.warning if isinstance(error, TopicAuthorizationFailedError) else log.info
+            say("the learned log keeps what lies below %d: %s", bound, error)
         finally:
             await admin.close()
 

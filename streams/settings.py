@@ -26,6 +26,8 @@ from pydantic_settings import EnvSettingsSource
 from streams.knobs import (
     Consent,
     Intake,
+    Kafka,
+    Log,
     ModelKnobs,
     Publish,
     RedisURL,
@@ -52,7 +54,7 @@ _NO_SETTING = re.compile(
     r"|UPWELL_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?=.*|PORT(_\d+_(TCP|UDP|SCTP))?=\w+://.*|PORT_\d+_(TCP|UDP|SCTP)_\w+=.*)",
     re.DOTALL,
 )
-_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
+_SECRET = re.compile("(pass|secret|token|key)(?!.*_file$)", re.IGNORECASE)
 
 
 class SettingsError(Exception):
@@ -71,7 +73,15 @@ class Settings(BaseModel):
     """Kafka's brokers, host:port with commas between; a few of them are enough, the others are found."""
     redis: RedisURL = RedisURL("redis://127.0.0.1:6379/0")
     """Redis, as a URL: redis://user:password@host:port/database; rediss:// for TLS; redis+cluster://host:port,host:port for a
-    cluster, of which some nodes are enough. Its password is never shown."""
+    cluster, of which some nodes are enough, rediss+cluster:// with TLS. Its password is never shown."""
+    redis_password_file: str | None = None
+    """A file that holds the password of Redis and nothing else; the user's name, if there is one, stays in the URL."""
+    redis_ca_file: str | None = None
+    """The certificates (PEM) that Redis' is to be signed by; without it, those that the system trusts."""
+    redis_cert_file: str | None = None
+    """The client's own certificate (PEM), for a Redis that asks for one (mutual TLS)."""
+    redis_key_file: str | None = None
+    """The key (PEM) of the client's certificate, not encrypted."""
     group: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")] = "upwell"
     """Consumer group; workers of one group share the work."""
     prefix: Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")] = "upwell:"
@@ -82,8 +92,8 @@ class Settings(BaseModel):
     """Partitions of topics that are created: at most so many workers share the work. Existing topics keep theirs."""
     exclude: Annotated[str, AfterValidator(exclusion)] = "dislike,return"
     """What is not recommended again: `none`, `seen` (all that a user touched), or event types as `purchase,dislike`."""
-    log_level: Literal["debug", "info", "warn", "error"] = "info"
-    """What is written to the log."""
+    log: Log = Log()
+    kafka: Kafka = Kafka()
     topics: Topics = Topics()
     intake: Intake = Intake()
     consent: Consent = Consent()
@@ -158,14 +168,19 @@ def _environment() -> dict[str, Any]:
         name = variable.upper()
         if name.startswith(PREFIX) and name not in known and not _NO_SETTING.fullmatch(f"{name}={value}"):
             raise _unknown(variable, value, "the environment", known)
+    source = EnvSettingsSource(
+        Settings,  # type: ignore[arg-type]  # it needs the fields only
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        env_ignore_empty=True,
+    )
+    # Or it would take a variable that is no setting for one of a section: UPWELL_KAFKA_JARS.
+    source.env_vars = {
+        name: value for name, value in source.env_vars.items() if not _NO_SETTING.fullmatch(f"{name.upper()}={value}")
+    }
     try:
-        return EnvSettingsSource(
-            Settings,  # type: ignore[arg-type]  # it needs the fields only
-            env_prefix=PREFIX,
-            env_nested_delimiter="_",
-            env_nested_max_split=1,
-            env_ignore_empty=True,
-        )()
+        return source()
     except pydantic_settings.SettingsError:
         raise _no_json() from None
 
@@ -265,8 +280,15 @@ def _meant(name: str, known: list[str]) -> str:
 
 
 def _shown(found: object) -> str:
-    shown = repr(RedisURL(found) if isinstance(found, str) else found)
+    shown = repr(_masked(found))
     return shown if len(shown) <= 80 else f"{shown[:80]}…"
+
+
+def _masked(found: object) -> object:
+    """Hide what is secret by its name or by its place in a URL."""
+    if isinstance(found, Mapping):
+        return {name: "***" if _SECRET.search(str(name)) else _masked(value) for name, value in found.items()}
+    return RedisURL(found) if isinstance(found, str) else found
 
 
 def settings_table(*, top: bool = False) -> str:
@@ -291,6 +313,7 @@ _NAMES: dict[object, str] = {
     bool: "`true` or `false`",
     RedisURL: "a URL",
     SecretStr: "a text",
+    bool: "`true` or `false`",
     type(None): "nothing",
 }
 

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
+from streams.admission import kafka_refusal, not_created
 from streams.failures import Refusal, Transient, is_transient
+from streams.security import kafka_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -69,10 +77,10 @@ def topics(settings: Settings) -> dict[str, Topic]:
     }
 
 
-async def ensure(settings: Settings) -> Layout:
-    """Create what is missing; raise Refusal for a topic that is not as it must be."""
-    wanted = topics(settings)
-    async with _admin(settings.brokers) as admin:
+async def ensure(settings: Settings, *roles: str) -> Layout:
+    """Create what is missing, of all topics or of some by role; raise Refusal for one that is not as it must be."""
+    wanted = {role: topic for role, topic in topics(settings).items() if role in roles or not roles}
+    async with _admin(settings) as admin:
         # Asked for all topics: a broker that creates what is asked for by name would create it wrong.
         existing = {*await admin.list_topics()}
         missing = [topic for topic in wanted.values() if topic.name not in existing]
@@ -90,9 +98,14 @@ async def ensure(settings: Settings) -> Layout:
 
 
 async def reach(settings: Settings) -> None:
-    """Connect to a broker, or raise what is in the way."""
-    async with _admin(settings.brokers):
-        pass
+    """Connect to a broker, or raise what is in the way: Refusal where waiting does not help."""
+    try:
+        async with _admin(settings):
+            pass
+    except KafkaConnectionError:
+        if (refused := await kafka_refusal(settings)) is not None:
+            raise refused from None
+        raise
 
 
 async def configs(brokers: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -131,9 +144,9 @@ def _settings(config: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def _admin(brokers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Open a client, and close it whatever happens."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=int(ANSWER_WITHIN * 1000))
+    admin = AIOKafkaAdminClient(**kafka_client(settings), request_timeout_ms=int(ANSWER_WITHIN * 1000))
     try:
         await admin.start()
         yield admin
@@ -154,8 +167,13 @@ async def _create(admin: AIOKafkaAdminClient, missing: list[Topic], settings: Se
     for name, code, *message in answer.topic_errors:
         kind = for_code(code)
         why = " ".join(str(message[0] if message and message[0] else kind.__name__).split()).rstrip(".")
+        if kind in _NOT_ALLOWED:
+            raise not_created(name)
         if code and kind is not TopicAlreadyExistsError:
             raise Transient(why) if is_transient(kind()) else _refused(by_name[name], why, settings)
+
+
+_NOT_ALLOWED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 def _request(topic: Topic, settings: Settings) -> NewTopic:

@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.outcome",
     "tests.fixtures.names",
     "tests.fixtures.servers",
+    "tests.fixtures.secured",
     "tests.fixtures.stored",
     "tests.fixtures.workers",
 ]

@@ -8,6 +8,7 @@ import random
 import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,10 +16,11 @@ from redis.retry import Retry
 
 from streams.embedded import RedisServer
 from streams.watched import HOST
+from tests.secured import Certificates, issued, redis_tls
 from tests.waiting import wait_until_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 SLOTS = 16_384
 SHARDS = 3
@@ -38,7 +40,7 @@ class Node(RedisServer):
 
     title = "a node of the Redis Cluster"
 
-    def __init__(self, binary: str | None, bus: int) -> None:
+    def __init__(self, binary: str | None, bus: int, certificates: Certificates | None) -> None:
         settings = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": str(NODE_TIMEOUT),
@@ -52,8 +54,21 @@ class Node(RedisServer):
         }
         super().__init__(settings, binary)
         self.bus = bus
-        self.client: Any = redis.Redis(HOST, self.port, socket_timeout=5.0, retry=Retry(NoBackoff(), 0))
+        self.secure = {} if certificates is None else issued(certificates, "redis")
+        self.settings |= redis_tls(self.secure) | {"tls-cluster": "yes", "tls-replication": "yes"} if self.secure else {}
+        own = {"ssl": True, **self.secure} if self.secure else {}
+        self.client: Any = redis.Redis(HOST, self.port, socket_timeout=5.0, retry=Retry(NoBackoff(), 0), **own)
         self.client.response_callbacks.clear()
+
+    def _command(self) -> Sequence[str]:
+        # There is one port: of TLS, or of what is not.
+        return [*super()._command(), *(["--port", "0", "--tls-port", str(self.port)] if self.secure else [])]
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            info = dict(line.split(":", 1) for line in self.ask("INFO").decode().splitlines() if ":" in line)
+            return int(info["process_id"]) == self.pid and info["loading"] == "0"
+        return False
 
     def ask(self, *command: object) -> Any:
         """Send a command to this node alone; the answer is what the server said."""
@@ -80,15 +95,21 @@ class Node(RedisServer):
 class Shards:
     """Three primaries and their replicas; ``url`` names all of them."""
 
-    def __init__(self, binary: str | None = None) -> None:
+    def __init__(self, binary: str | None = None, certificates: Certificates | None = None) -> None:
         free = filter(_free, random.SystemRandom().sample(BUSES, len(BUSES)))
-        self.nodes = [Node(binary, bus) for bus in itertools.islice(free, 2 * SHARDS)]
+        self.nodes = [Node(binary, bus, certificates) for bus in itertools.islice(free, 2 * SHARDS)]
         self._stack = ExitStack()
 
     @property
     def url(self) -> str:
-        """URL of the settings."""
-        return "redis+cluster://" + ",".join(node.address for node in self.nodes)
+        """URL of the settings, with what a client needs."""
+        secure = self.nodes[0].secure
+        return f"{self.bare}?{urlencode(secure)}" if secure else self.bare
+
+    @property
+    def bare(self) -> str:
+        """The same without certificates."""
+        return f"redis{'s' if self.nodes[0].secure else ''}+cluster://" + ",".join(node.address for node in self.nodes)
 
     @property
     def primaries(self) -> list[Node]:

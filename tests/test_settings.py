@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.demo_worker import environment
+from streams.security import redis_url
 from streams.settings import Settings, SettingsError, load, settings_table
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -63,7 +64,7 @@ class TestSources:
         monkeypatch.setenv("UPWELL_WEIGHTS_RETURN", "-2")
         monkeypatch.setenv("UPWELL_WEIGHTS_CUSTOM", '{"wish": 2}')
         settings = load()
-        assert (settings.intake.future_skew_s, settings.log_level) == (60, "debug")
+        assert (settings.intake.future_skew_s, settings.log.level) == (60, "debug")
         assert (settings.weights.of("return", None), settings.weights.of("wish", None)) == (-2, 2)
 
     def test_of_tables_are_alike_in_the_file_the_environment_and_the_options(self, tmp_path, monkeypatch):
@@ -114,7 +115,7 @@ class TestAWrongSetting:
             ("redis", "redis://a:1,b:2", "it is no Redis URL"),
             ("exclude", "none,view", "neither none, nor seen, nor event types"),
             ("exclude", "", "purchase,dislike"),
-            ("log_level", "loud", "`debug` or `info`"),
+            ("log.level", "loud", "`debug` or `info`"),
             ("weights.view", "nan", "from -10 to 10"),
             ("weights.rating", "much", "`value`, or a number"),
             ("topics.events", "a b", "a text matching"),
@@ -186,7 +187,7 @@ class TestSecrets:
         settings = load(None, {"redis": "redis://me:s3cret@host:6379/1"})
         assert "s3cret" not in repr(settings)
         assert settings.redis.masked == "redis://me:***@host:6379/1"
-        assert settings.redis == settings.redis.get_secret_value() == "redis://me:s3cret@host:6379/1"
+        assert settings.redis == redis_url(settings) == "redis://me:s3cret@host:6379/1"
 
     def test_a_cluster_is_named_by_some_of_its_nodes(self):
         url = "rediss+cluster://me:s3cret@one:7000,two,[::1]:7002/0?ssl_cert_reqs=none"
@@ -245,7 +246,7 @@ def test_every_setting_has_its_reason_and_a_legal_default():
 
 def test_the_document_shows_every_setting():
     assert settings_table() in DOCUMENT.read_text()
-    assert settings_table(top=True).count("\n") == 10
+    assert settings_table(top=True).count("\n") == 13
 
 
 def test_a_wrong_token_is_not_shown(monkeypatch, tmp_path):

@@ -43,3 +43,9 @@ def test_only_so_many_addresses_are_remembered(monkeypatch):
         assert buckets.take(address) == 0.0
     assert buckets.take("d") > 0.0
     assert buckets.take("a") == 0.0
+
+
+def test_addresses_of_one_ipv6_network_are_one_client():
+    assert guard._client("2001:db8:1:2:3::4") == guard._client("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert guard._client("2001:db8:1:3::1") != guard._client("2001:db8:1:2::1")
+    assert [guard._client(one) for one in ("10.0.0.1", "", "unix:")] == ["10.0.0.1", "", "unix:"]

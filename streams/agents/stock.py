@@ -64,7 +64,7 @@ class Stock:
     async def open(self) -> None:
         """Notice that the topic was recreated since: its offsets count anew, and its entries are newer than all before."""
         mark = await catalogue.read(self._redis, self._keys)
-        async with reading(self._settings.brokers) as consumer:
+        async with reading(self._settings) as consumer:
             ends = {place.partition: end for place, end in (await ends_of(consumer, await self._places(consumer))).items()}
         if any(ends.get(partition, 0) < end for partition, end in mark.ends.items()):
             log.warning("topic %s was recreated; its entries count from now on, and all of them are read", self._topic)
@@ -109,7 +109,7 @@ class Stock:
 
     async def _read_all(self) -> None:
         held = catalogue.holder(self._redis)
-        async with reading(self._settings.brokers) as consumer:
+        async with reading(self._settings) as consumer:
             ends = await ends_of(consumer, await self._places(consumer))
             for place, begin in (await consumer.beginning_offsets(ends)).items() if ends else ():
                 consumer.seek(place, begin)

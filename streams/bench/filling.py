@@ -25,9 +25,9 @@ def fill(settings: Settings, world: World, count: int) -> dict[int, int]:
 
 async def _fill(settings: Settings, world: World, count: int) -> dict[int, int]:
     filled: dict[int, int] = {}
-    with kafka_or_failed(settings.brokers):
+    with kafka_or_failed(settings):
         await topics.ensure(settings)
-    async with producing(settings.brokers) as producer:
+    async with producing(settings) as producer:
         partitions = len(await producer.partitions_for(settings.topics.events))
         for chunk in world.backlog(count, time.time() - STEP * count):
             places = partitions_for([key for key, _ in chunk], partitions).tolist()

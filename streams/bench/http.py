@@ -20,6 +20,7 @@ from streams.bench.figures import Figure, Told, Wanted, bars, percentiles
 from streams.bench.panels import Distribution
 from streams.bench.place import BenchFailed, Place
 from streams.demo_worker import Worker
+from streams.security import redis_url
 from streams.watched import HOST
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _filled(settings: Settings) -> bytes:
     items = [Recommended(f"item-{n}", 1.0 / (1 + n), reasons) for n in range(10)]
     message = msgspec.json.encode(Recommendation("0-0", "user", 1.7e9, Trigger(0, 0), items))
     keys = Keys(settings.prefix)
-    with closing(Redis.from_url(settings.redis.get_secret_value())) as redis:
+    with closing(Redis.from_url(redis_url(settings))) as redis:
         for user in range(USERS):
             redis.hset(keys.user(f"user-{user}"), "recommendations", message)
     return message
@@ -88,7 +89,7 @@ def _filled(settings: Settings) -> bytes:
 
 def _redis(settings: Settings, count: int) -> float:
     keys = Keys(settings.prefix)
-    with closing(Redis.from_url(settings.redis.get_secret_value())) as redis:
+    with closing(Redis.from_url(redis_url(settings))) as redis:
         begun = time.perf_counter()
         for n in range(count):
             redis.hget(keys.user(f"user-{n % USERS}"), "recommendations")

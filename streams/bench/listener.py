@@ -97,8 +97,9 @@ async def _listen_by_aiokafka(brokers: str, topic: str, partitions: int, ended: 
     from aiokafka import TopicPartition
 
     from streams.servers import consuming
+    from streams.settings import Settings
 
-    async with consuming(brokers, fetch_max_wait_ms=100) as consumer:
+    async with consuming(Settings(brokers=brokers), fetch_max_wait_ms=100) as consumer:
         places = [TopicPartition(topic, partition) for partition in range(partitions)]
         consumer.assign(places)
         await consumer.seek_to_end(*places)

@@ -143,9 +143,10 @@ async def _plain(brokers: str, topic: str, partitions: int, events: int) -> None
     from aiokafka import TopicPartition
 
     from streams.servers import consuming
+    from streams.settings import Settings
 
     count, decoded = _Count(events), msgspec.json.decode
-    async with consuming(brokers) as consumer:
+    async with consuming(Settings(brokers=brokers)) as consumer:
         places = [TopicPartition(topic, partition) for partition in range(partitions)]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)

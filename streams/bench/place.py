@@ -20,6 +20,7 @@ from state.reader import Reader
 from streams.bench.figures import Page
 from streams.demo_worker import Worker
 from streams.embedded import ApacheKafka, Broker, EmbeddedError, RedisServer
+from streams.security import kafka_client, redis_url
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -103,7 +104,7 @@ def working(settings: Settings) -> Iterator[Worker]:
 @contextmanager
 def reading(settings: Settings) -> Iterator[Reader]:
     """The public reader on the figure's keys."""
-    with Reader(settings.redis, settings.prefix) as reader:
+    with Reader(redis_url(settings), settings.prefix) as reader:
         yield reader
 
 
@@ -160,7 +161,7 @@ async def _removed(settings: Settings, names: list[str]) -> None:
     from aiokafka.errors import KafkaError
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    admin = AIOKafkaAdminClient(**kafka_client(settings))
     try:
         await admin.start()
         await admin.delete_topics(names)
@@ -168,6 +169,6 @@ async def _removed(settings: Settings, names: list[str]) -> None:
         logging.getLogger(__name__).debug("topics stay: %s", error)
     finally:
         await admin.close()
-    async with connect(settings.redis.get_secret_value()) as redis:
+    async with connect(redis_url(settings)) as redis:
         async for key in redis.scan_iter(match=f"{settings.prefix}*", count=1000):
             await redis.unlink(key)

@@ -11,6 +11,7 @@ from streams.bench import memory
 from streams.bench.figures import Figure, Told, Wanted
 from streams.bench.panels import Bars
 from streams.bench.place import BenchFailed, Place, page, working
+from streams.security import redis_url
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -52,7 +53,7 @@ def _seconds(settings: Settings) -> float:
 
 async def _forget_snapshots(settings: Settings) -> None:
     """A worker that stops in order may leave one."""
-    async with connect(settings.redis.get_secret_value()) as redis:
+    async with connect(redis_url(settings)) as redis:
         async for key in redis.scan_iter(match=f"{settings.prefix}snapshot*"):
             await redis.unlink(key)
 

@@ -85,8 +85,9 @@ def _send_by_librdkafka(brokers: str, topic: str, pace: Pace) -> None:
 
 async def _send_by_aiokafka(brokers: str, topic: str, pace: Pace) -> None:
     from streams.servers import producing
+    from streams.settings import Settings
 
-    async with producing(brokers, linger_ms=0) as producer:
+    async with producing(Settings(brokers=brokers), linger_ms=0) as producer:
         await producer.partitions_for(topic)
         waiting: set[asyncio.Future[object]] = set()
         for due, number, (key, value) in pace.rows():

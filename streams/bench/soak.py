@@ -20,6 +20,7 @@ from streams.bench.panels import Lines
 from streams.bench.place import Place, page, reading, wait_applied, working
 from streams.bench.schedule import Answers, Schedule
 from streams.bench.world import World
+from streams.security import redis_url
 
 if TYPE_CHECKING:
     from streams.demo_worker import Worker
@@ -68,7 +69,7 @@ def run(place: Place, wanted: Wanted) -> Told:
 
 
 def _redis(place: Place) -> Redis:
-    return Redis.from_url(place.settings.redis.get_secret_value())
+    return Redis.from_url(redis_url(place.settings))
 
 
 def _watched(place: Place, watch: Watch, sender: Sender, wanted: Wanted) -> Sent:

@@ -118,7 +118,7 @@ async def _check_answered(settings: Settings, filled: Mapping[int, int]) -> None
     """Every partition's last event must be the trigger of a recommendation; they were acknowledged before it was applied."""
     decode = msgspec.json.Decoder(_Answer).decode
     missing = {partition: count - 1 for partition, count in filled.items() if count}
-    async with consuming(settings.brokers) as consumer:
+    async with consuming(settings) as consumer:
         places = [TopicPartition(settings.topics.recommendations, partition) for partition in range(settings.partitions)]
         ends = await consumer.end_offsets(places)
         consumer.assign(places)

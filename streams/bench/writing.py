@@ -15,6 +15,7 @@ from state.connection import script
 from state.keys import USER_TTL, Keys
 from state.store import CHUNK
 from streams.bench.place import BenchFailed
+from streams.security import redis_url
 
 if TYPE_CHECKING:
     from streams.bench.figures import Page
@@ -31,7 +32,7 @@ def limit(settings: Settings, metrics: Page) -> float:
     lists, events = (metrics.value(f"upwell_{name}_total") for name in ("recommendations", "events"))
     batch = max(1, round(lists / max(1.0, metrics.value("upwell_batch_events_count"))))
     keys = Keys(settings.prefix)
-    with closing(Redis.from_url(settings.redis.get_secret_value())) as redis:
+    with closing(Redis.from_url(redis_url(settings))) as redis:
         hashes = _hashes(redis, keys)
         if not hashes:
             raise BenchFailed("the worker wrote no user")

@@ -137,7 +137,10 @@ def _place(given: dict[str, Any], stack: ExitStack, *, needed: bool) -> "Place":
     """The servers that were given, or own ones, which are never those that the environment names."""
     from streams.bench.place import Place, own_servers
 
-    settings_of(given | {"brokers": given["brokers"] or "127.0.0.1:9092"})  # what is wrong is told before servers start
+    # What is wrong is told before servers start.
+    asked = settings_of(given | {"brokers": given["brokers"] or "127.0.0.1:9092"})
+    if asked.kafka.security_protocol != "PLAINTEXT":
+        raise Failed("bench's own clients and servers know no TLS and no login; take kafka.security_protocol out for it")
     own: dict[str, str] = {}
     kinds = ""
     if needed:

@@ -50,7 +50,7 @@ async def _read(settings: "Settings", error: str | None, top: int) -> "tuple[Cou
 
     counts: Counter[str] = Counter()
     newest: deque[Letter] = deque(maxlen=top)
-    async with consuming(settings.brokers, max_partition_fetch_bytes=LARGEST) as consumer:
+    async with consuming(settings, max_partition_fetch_bytes=LARGEST) as consumer:
         async for one in letters(consumer, settings.topics.dead):
             if error in (None, one.error):
                 counts[one.error] += 1
@@ -101,13 +101,13 @@ async def _redrive(settings: "Settings", error: str | None, *, dry_run: bool, qu
     from streams.servers import consuming, producing
 
     counts: Counter[str] = Counter()
-    async with consuming(settings.brokers, max_partition_fetch_bytes=LARGEST) as reader:
+    async with consuming(settings, max_partition_fetch_bytes=LARGEST) as reader:
         run = Redrive(settings, reader, error)
         if dry_run:
             async for one in run.waiting():
                 counts[one.error] += 1
             return counts, run.foreign
-        async with producing(settings.brokers, max_request_size=LARGEST) as producer:
+        async with producing(settings, max_request_size=LARGEST) as producer:
             with _progress(quiet=quiet) as progress:
                 task = progress.add_task("redriven", total=None)
                 async for one in run.run(producer):

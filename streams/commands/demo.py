@@ -93,10 +93,10 @@ def _run(
 ) -> dict[str, Any]:
     from streams.demo import Demo, Run
 
-    flags = f"--redis {settings.redis}" + (f" --prefix {given['prefix']}" if given["prefix"] else "")
+    flags = f"--redis {settings.redis.masked}" + (f" --prefix {given['prefix']}" if given["prefix"] else "")
     hints = [
         ("Kafka", settings.brokers),
-        ("Redis", str(settings.redis)),
+        ("Redis", settings.redis.masked),
         ("look inside", f"upwell recommend HOUSEHOLD {flags}"),
         ("", f"upwell segments {flags}"),
     ]

@@ -106,9 +106,9 @@ class Push:
         with files.opened(self._file) as source:
             batches = self._catalogue(source, given) if self._items else self._events(source, given, kind)
             batch = await asyncio.to_thread(next, batches, None)  # a wrong file must be told before topics are made
-            with kafka_or_failed(self._settings.brokers):
-                await topics.ensure(self._settings)
-            async with producing(self._settings.brokers) as producer:
+            with kafka_or_failed(self._settings):
+                await topics.ensure(self._settings, "items" if self._items else "events")
+            async with producing(self._settings) as producer:
                 sender = Sender(producer, names.items if self._items else names.events, speed=self._speed)
                 begin = time.monotonic()
                 with _progress(source, quiet=quiet) as tick:

@@ -27,8 +27,9 @@ Top = Annotated[int, typer.Option("-n", "--top", metavar="N", min=1, help="How m
 def reader(settings: "Settings") -> "Reader":
     """The public reader on the settings' Redis."""
     from state.reader import Reader
+    from streams.security import redis_url
 
-    return Reader(settings.redis.get_secret_value(), settings.prefix)
+    return Reader(redis_url(settings), settings.prefix)
 
 
 def names(state: "Reader", items: Iterable[str]) -> dict[str, str]:

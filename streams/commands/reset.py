@@ -47,7 +47,7 @@ def reset(settings: "Settings", models: Models = False, yes: Yes = False, json: 
 def _answering(settings: "Settings") -> Iterator[None]:
     from streams.servers import kafka_or_failed, redis_or_failed
 
-    with redis_or_failed(settings.redis), kafka_or_failed(settings.brokers):
+    with redis_or_failed(settings), kafka_or_failed(settings):
         yield
 
 

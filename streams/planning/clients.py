@@ -142,7 +142,7 @@ async def _published(settings: Settings, answers: Sequence[Answer]) -> dict[str,
 
 async def _read(settings: Settings, topic: str, count: int) -> float:
     """CPU seconds of a message that is read in the batches a worker reads."""
-    async with reading(settings.brokers, fetch_max_bytes=1 << 20) as consumer:
+    async with reading(settings, fetch_max_bytes=1 << 20) as consumer:
         consumer.subscribe([topic])
         left = count
         begun = time.process_time()

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
 from streams.schemas import BadEvent, decode_event
+from streams.settings import Settings
 from streams.web.problems import Problem
 
 __all__ = ["Events"]
@@ -22,8 +23,9 @@ _many = msgspec.json.Decoder(list[msgspec.Raw])
 class Events:
     """The handler of events, of one or of a list of them: all are sent, or none."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, skew: float) -> None:
-        self._producer, self._topic, self._skew = producer, topic, skew
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
+        self._producer, self._topic, self._skew = producer, settings.topics.events, settings.intake.future_skew_s
+        self._seconds = settings.serve.body_seconds
         self.started = False
 
     def routes(self) -> list[web.RouteDef]:
@@ -32,7 +34,7 @@ class Events:
 
     async def post(self, request: web.Request) -> web.Response:
         """Send events to Kafka; where each of them is, tells their order."""
-        values = _split(await request.read())
+        values = _split(await self._body(request))
         users = self._users(values)
         if not self.started:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Kafka does not answer yet; try again", headers={"Retry-After": "1"})
@@ -40,6 +42,14 @@ class Events:
         places = await asyncio.gather(*sent)
         told = {"events": [{"partition": place.partition, "offset": place.offset} for place in places]}
         return web.Response(body=msgspec.json.encode(told), status=HTTPStatus.ACCEPTED, content_type="application/json")
+
+    async def _body(self, request: web.Request) -> bytes:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await request.read()
+        except TimeoutError:
+            late = f"the body took longer than {self._seconds:g} s"
+            raise Problem(HTTPStatus.REQUEST_TIMEOUT, late, headers={"Connection": "close"}) from None
 
     def _users(self, values: list[bytes]) -> list[str]:
         users, bad, now = [], [], time.time()

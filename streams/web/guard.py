@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -42,13 +43,22 @@ def limited(buckets: Buckets) -> Middleware:
 
     @web.middleware
     async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        wait = buckets.take(request.remote or "")
+        wait = buckets.take(_client(request.remote or ""))
         if wait:
             seconds = str(int(wait) + 1)
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests; wait a moment", headers={"Retry-After": seconds})
         return await handler(request)
 
     return limit
+
+
+def _client(address: str) -> str:
+    """Take all addresses of an IPv6 network of 64 bits for one: so many has every household."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
 
 
 def with_token(token: str) -> Middleware:

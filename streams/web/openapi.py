@@ -106,7 +106,7 @@ def _get(summary: str, kind: str, *parameters: dict[str, Any]) -> dict[str, Any]
 def _post() -> dict[str, Any]:
     one = {"$ref": "#/components/schemas/SentEvent"}
     schema = {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}]}
-    answers = {"202": _answer("Kafka has them", "Sent")} | _problems("413", "422")
+    answers = {"202": _answer("Kafka has them", "Sent")} | _problems("408", "413", "422")
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
     return {"summary": "Send events; all or none", "requestBody": body, "responses": answers}
 

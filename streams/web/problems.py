@@ -43,12 +43,22 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         return Problem(HTTPStatus(error.status), error.text or error.reason, headers=_kept(error)).response()
     except (RedisError, KafkaError, OSError) as error:
-        log.warning("%s %s: %s", request.method, request.rel_url.raw_path, error)
+        log.warning("%s %s: %s", request.method, _route(request), error, extra=_about(request))
         away = "a server behind this one does not answer; try again"
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, away, headers={"Retry-After": "1"}).response()
     except Exception:
-        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        log.exception("%s %s failed", request.method, _route(request), extra=_about(request))
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this request met a fault; its trace is in the log").response()
+
+
+def _route(request: web.Request) -> str:
+    """The path without ids."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(no such path)"
+
+
+def _about(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in request.match_info.items() if name in {"user_id", "item_id"}}
 
 
 def _kept(error: web.HTTPException) -> dict[str, str]:
