@@ -64,6 +64,8 @@ def topics(settings: Settings) -> dict[str, Topic]:
         "segments": Topic(names.segments, "user id", None, compact),
         # A dead letter is its original and the reasons on its headers: it must outgrow the largest event.
         "dead": Topic(names.dead, "that of the original", None, delete | {"max.message.bytes": str(2 << 20)}),
+        # As long as there are letters: an operator may keep those for years.
+        "redriven": Topic(names.redriven, "none", 1, delete | forever),
         # One partition: all workers fold one order.
         "learned": Topic(names.learned, "none", 1, delete | forever),
     }
