@@ -19,6 +19,7 @@ from streams.commands.item import item
 from streams.commands.plan import plan
 from streams.commands.push import push
 from streams.commands.recommend import recommend
+from streams.commands.redrive import redrive
 from streams.commands.reset import reset
 from streams.commands.segments import segments
 from streams.commands.serve import serve
@@ -86,7 +87,8 @@ _COMMANDS = (
 )
 for _command, _summary in _COMMANDS:
     app.command(short_help=_summary)(_command)
-app.add_typer(dead, name="dead", short_help="What was no event or item: list, redrive.")
+dead.command()(redrive)
+app.add_typer(dead, name="dead", short_help="What was no event or item: list, inspect, redrive.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,24 +1,24 @@
-"""Dead letters: what is in the topic, and sending them to their first topic again, each once."""
+"""Dead letters: what is in the topic, and which of it are meant."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.ends import ends_of
-from streams.send import Sender
-from streams.servers import consuming
-
-if TYPE_CHECKING:
-    from streams.settings import Settings
 
 LARGEST = 16 << 20  # bytes of a message: a dead letter may be as large as any event that a broker took
-STRIDE = 500  # letters sent between two commits: what a power cut may send twice
 POLL = 1_000  # ms
+HEADERS: Final = frozenset(f"upwell.{name}" for name in ("topic", "partition", "offset", "stage", "error", "message"))
+_OWN: Final = re.compile(r"(\d+):(\d+)", re.ASCII)
+_ORIGIN: Final = re.compile(r"(.+)-(\d+)-(\d+)", re.ASCII)
+_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.ASCII)
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class _Message(Protocol):
@@ -45,6 +45,48 @@ class Letter:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
 
+    @property
+    def place(self) -> str:
+        """Its own place among the dead letters, as PARTITION:OFFSET."""
+        return f"{self.partition}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which letters are meant: by reasons, by when they were buried (s), by places; without any, all of them."""
+
+    reasons: frozenset[str] = frozenset()
+    since: float | None = None
+    until: float | None = None
+    places: frozenset[str] = frozenset()
+
+    def takes(self, one: Letter) -> bool:
+        """Tell whether this letter is meant."""
+        return (
+            (not self.reasons or one.error in self.reasons)
+            and (self.since is None or one.at >= self.since)
+            and (self.until is None or one.at < self.until)
+            and (not self.places or one.place in self.places or one.origin in self.places)
+        )
+
+
+def moment_of(said: str, now: float) -> float:
+    """Read a time: how long ago, as 90s, 30m, 2h, 7d or 1w, or ISO 8601, in UTC if it names no zone; ValueError else."""
+    if ago := _AGO.fullmatch(said.strip()):
+        return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])}).total_seconds()
+    try:
+        at = datetime.fromisoformat(said.strip())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{said!r} is no time; write 2h (or 90s, 30m, 7d) or 2026-01-31T12:00") from None
+
+
+def place_of(said: str) -> str:
+    """Check a place: PARTITION:OFFSET of the letter, or TOPIC-PARTITION-OFFSET that it came from; ValueError else."""
+    if _OWN.fullmatch(said) or _ORIGIN.fullmatch(said):
+        return said
+    raise ValueError(f"{said!r} is no place; take one from `upwell dead list`: 0:17 or events-3-1024")
+
 
 def letter(partition: int, message: _Message) -> Letter:
     """Read a dead letter; headers that are not there are empty, for anybody may write to a topic."""
@@ -58,25 +100,56 @@ def letter(partition: int, message: _Message) -> Letter:
     return Letter(partition, message.offset, at, topic, origin, stage, error, sentence, message.key, message.value, own)
 
 
-HEADERS = frozenset(f"upwell.{name}" for name in ("topic", "partition", "offset", "stage", "error", "message"))
+async def chosen(consumer: AIOKafkaConsumer, topic: str, choice: Choice) -> AsyncIterator[Letter]:
+    """The letters of a choice, without reading what is older, or what other places hold, as far as the broker knows it."""
+    own = [match for place in choice.places if (match := _OWN.fullmatch(place))]
+    if choice.places and len(own) == len(choice.places):
+        wanted: dict[int, set[int]] = {}
+        for match in own:
+            wanted.setdefault(int(match[1]), set()).add(int(match[2]))
+        begins = {partition: min(offsets) for partition, offsets in wanted.items()}
+        ends = {partition: max(offsets) + 1 for partition, offsets in wanted.items()}
+        found = letters(consumer, topic, begins, ends)
+    else:
+        found = letters(consumer, topic, await _since(consumer, topic, choice.since))
+    async for one in found:
+        if choice.takes(one):
+            yield one
 
 
-async def letters(consumer: AIOKafkaConsumer, topic: str, begins: Mapping[int, int] | None = None) -> AsyncIterator[Letter]:
-    """All dead letters from `begins` (or the first there is) to the end that each partition has now."""
-    places = [TopicPartition(topic, number) for number in sorted(await partitions_of(consumer, topic))]
+async def letters(
+    consumer: AIOKafkaConsumer, topic: str, begins: Mapping[int, int] | None = None, ends: Mapping[int, int] | None = None
+) -> AsyncIterator[Letter]:
+    """All dead letters from `begins` (or the first there is) to the end that each partition has now, or before `ends`.
+
+    With `ends`, the partitions named there alone.
+    """
+    numbers = await partitions_of(consumer, topic)
+    places = [TopicPartition(topic, number) for number in sorted(numbers if ends is None else numbers & {*ends})]
     if not places:
         return
-    first, ends = await consumer.beginning_offsets(places), await ends_of(consumer, places)
+    first, lasts = await consumer.beginning_offsets(places), await ends_of(consumer, places)
+    lasts = {place: min(end, (ends or {}).get(place.partition, end)) for place, end in lasts.items()}
     starts = {place: max(first[place], (begins or {}).get(place.partition, 0)) for place in places}
-    waiting = {place for place in places if starts[place] < ends[place]}
+    waiting = {place for place in places if starts[place] < lasts[place]}
     for place in waiting:
         consumer.seek(place, starts[place])
     while waiting:
         for place, messages in (await consumer.getmany(*waiting, timeout_ms=POLL)).items():
             for message in messages:
-                if message.offset < ends[place]:
+                if message.offset < lasts[place]:
                     yield letter(place.partition, message)
-        waiting = {place for place in waiting if await consumer.position(place) < ends[place]}
+        waiting = {place for place in waiting if await consumer.position(place) < lasts[place]}
+
+
+async def _since(consumer: AIOKafkaConsumer, topic: str, since: float | None) -> dict[int, int]:
+    """Where letters of this time begin; the embedded broker says 0, and all is looked at."""
+    if since is None:
+        return {}
+    places = {TopicPartition(topic, number): int(since * 1000) for number in await partitions_of(consumer, topic)}
+    found = await consumer.offsets_for_times(places) if places else {}
+    ends = await consumer.end_offsets([place for place, at in found.items() if at is None])
+    return {place.partition: ends[place] if at is None else at.offset for place, at in found.items()}
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
@@ -86,82 +159,3 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     # aiokafka keeps the partitions of a topic it is not subscribed to only after a full update.
     await consumer._client.force_metadata_update()  # noqa: SLF001
     return set(consumer.partitions_for_topic(topic) or ())
-
-
-class Redrive:
-    """One run: for all reasons, or for one; remembers in consumer groups how far it got, one for each of them."""
-
-    def __init__(self, settings: Settings, reader: AIOKafkaConsumer, reason: str | None) -> None:
-        self._settings, self._reader, self._reason = settings, reader, reason
-        self._reached: dict[str | None, dict[int, int]] = {}
-        self._next: dict[int, int] = {}
-        self.foreign = 0
-
-    def group(self, reason: str | None) -> str:
-        """The consumer group that remembers runs for this reason; none stands for all."""
-        own = f"{self._settings.group}-redrive"
-        return own if reason is None else f"{own}.{reason}"
-
-    async def waiting(self) -> AsyncIterator[Letter]:
-        """The letters that were not redriven yet."""
-        begins = await self._reach(None)
-        if self._reason is not None:
-            begins = _later(begins, await self._reach(self._reason))
-        async for one in letters(self._reader, self._settings.topics.dead, begins):
-            self._next[one.partition] = one.offset + 1
-            if self._reason in (None, one.error) and not await self._alone(one) and self._ours(one):
-                yield one
-
-    async def run(self, producer: AIOKafkaProducer) -> AsyncIterator[Letter]:
-        """Send them all, giving each when it is handed over."""
-        topics = {name: Sender(producer, name) for name in self._targets()}
-        sent = 0
-        async for one in self.waiting():
-            await topics[one.topic].send(one.key, one.value, headers=list(one.headers))
-            sent += 1
-            if sent % STRIDE == 0:
-                await self._remember(topics.values())
-            yield one
-        await self._remember(topics.values())
-
-    def _targets(self) -> set[str]:
-        return {self._settings.topics.events, self._settings.topics.items}
-
-    def _ours(self, one: Letter) -> bool:
-        """Headers can be forged: a letter is sent to the topics of Upwell's input only."""
-        ours = one.topic in self._targets()
-        self.foreign += not ours
-        return ours
-
-    async def _alone(self, one: Letter) -> bool:
-        """Whether a run for its reason alone has sent it already."""
-        return one.offset < (await self._reach(one.error)).get(one.partition, 0)
-
-    async def _reach(self, reason: str | None) -> dict[int, int]:
-        if reason not in self._reached:
-            async with self._group_of(reason) as (consumer, places):
-                found = {place.partition: await consumer.committed(place) for place in places}
-            self._reached[reason] = {partition: offset for partition, offset in found.items() if offset is not None}
-        return self._reached[reason]
-
-    async def _remember(self, senders: Iterable[Sender]) -> None:
-        for sender in senders:
-            await sender.finish()
-        async with self._group_of(self._reason) as (consumer, places):
-            done = {place: self._next[place.partition] for place in places if place.partition in self._next}
-            if done:
-                await consumer.commit(done)
-
-    @asynccontextmanager
-    async def _group_of(self, reason: str | None) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
-        """A group's offsets; it is never joined, for nothing is shared out."""
-        topic = self._settings.topics.dead
-        partitions = await partitions_of(self._reader, topic)
-        places = [TopicPartition(topic, number) for number in sorted(partitions)]
-        async with consuming(self._settings, group_id=self.group(reason)) as consumer:
-            consumer.assign(places)
-            yield consumer, places
-
-
-def _later(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
-    return {partition: max(one.get(partition, 0), other.get(partition, 0)) for partition in {*one, *other}}

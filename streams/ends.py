@@ -7,20 +7,24 @@ fetch is the end.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.servers import reading
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
 
 __all__ = ["begin_of", "end_of", "ends_of"]
 
 _LOOK_MS = 1000
 
 
-async def begin_of(brokers: str, topic: str) -> int:
+async def begin_of(settings: Settings, topic: str) -> int:
     """Give the first offset that a topic of one partition holds."""
     place = TopicPartition(topic, 0)
-    async with reading(brokers) as consumer:
+    async with reading(settings) as consumer:
         consumer.assign([place])
         return int((await consumer.beginning_offsets([place]))[place])
 

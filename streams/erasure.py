@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.05
 
 async def sent(settings: Settings, user_ids: Sequence[str]) -> list[tuple[int, int]]:
     """Send the events that make forget; give where each is: partition and offset."""
-    async with producing(settings.brokers) as producer:
+    async with producing(settings) as producer:
         events = [(user_id.encode(), msgspec.json.encode({"type": FORGET, "user_id": user_id})) for user_id in user_ids]
         topic = settings.topics.events
         waiting = [await producer.send(topic, key=key, value=value) for key, value in events]

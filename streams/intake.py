@@ -75,6 +75,8 @@ class Intake:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=IDLE_MS,
+            # What a producer took back (its transaction was aborted) did not happen.
+            isolation_level="read_committed",
         )
         self._membership = Membership(settings, self.take)
         self._positions = Positions(self._topic, pipeline.teacher)
@@ -87,6 +89,7 @@ class Intake:
         self._leaving: deque[Leaving] = deque()
         self._stopping = False
         self._committed_at = 0.0
+        self._passed: dict[int, int] = {}
         self.partitions = 0
         self.joined = False
 
@@ -156,7 +159,7 @@ class Intake:
             end = self._consumer.highwater(TopicPartition(self._topic, partition)) or position
             applied = self._positions.applied[partition] or 0
             self._metrics.applied_offset.labels(partition).set(applied)
-            self._metrics.lag_events.labels(partition).set(max(0, end - applied))
+            self._metrics.lag_events.labels(partition).set(max(0, end - max(applied, self._passed.get(partition, 0))))
             self._metrics.taught_offset.labels(partition).set(self._pipeline.teacher.taught.ends.get(partition, 0))
 
     async def look_back(self) -> None:
@@ -186,6 +189,7 @@ class Intake:
         if not fetched:
             async with self._in_hand:
                 await self._settle()
+                await self._pass_markers()
             return
         for batch in self._bounded(fetched):
             async with self._in_hand:
@@ -195,6 +199,12 @@ class Intake:
                     self._point()
                     return
                 await self._carry(batch)
+
+    async def _pass_markers(self) -> None:
+        """Note how far was read, with nothing in hand: above the last event were only ends of transactions."""
+        if not self._resume:
+            places = {one: TopicPartition(self._topic, one) for one in self._positions.next}
+            self._passed = {one: await self._consumer.position(place) for one, place in places.items()}
 
     def _point(self) -> None:
         """Read on from the positions; what was fetched beyond them is read again."""
@@ -294,7 +304,7 @@ class Intake:
         metrics.rekeyed.inc(len(answer.rekeyed))
         metrics.event_to_recommendation_seconds.observe([now - received for received in answer.received])
         for letter in answer.dead:
-            metrics.dead_letters.labels(letter.reason.stage).inc()
+            metrics.dead_letters.labels(letter.reason.stage, letter.reason.error).inc()
         metrics.cached_profiles.set(len(self._pipeline.profiles))
 
     async def _commit_to_kafka(self) -> None:
@@ -354,6 +364,7 @@ class Intake:
         begins: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> None:
+        self._passed.clear()
         for place in places:
             self._positions.resume(place.partition, applied.get(place.partition), begins[place], ends[place])
             self._pipeline.profiles.release(place.partition)

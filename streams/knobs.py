@@ -138,6 +138,8 @@ class Topics(_Section):
     """Who enters and leaves which segment, out."""
     dead: TopicName = "events.dead"
     """What is no event or item, with its bytes untouched."""
+    redriven: TopicName = "events.dead.redriven"
+    """Receipts of dead letters that were sent again, so that none is sent twice; made by the first `upwell dead redrive`."""
     learned: TopicName = "upwell.learned"
     """The learned log; workers that share it share their models."""
     replication: Annotated[int, Field(ge=-1, le=10)] = -1
@@ -147,7 +149,7 @@ class Topics(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Topics:
-        names = [self.events, self.items, self.recommendations, self.segments, self.dead, self.learned]
+        names = [self.events, self.items, self.recommendations, self.segments, self.dead, self.redriven, self.learned]
         if len({*names}) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"two topics have the name {twice!r}; give each its own")

@@ -11,6 +11,8 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from streams.schemas import REASONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -86,7 +88,7 @@ class Metrics:
         self.events = self._counter("events", "Events folded into profiles, each once.")
         self.recommendations = self._counter("recommendations", "Recommendations that the broker acknowledged.")
         self.dead_letters = self._counter(
-            "dead_letters", "Messages sent to the dead letters, by the stage that refused them.", "stage"
+            "dead_letters", "Messages sent to the dead letters, by the stage that refused them and the reason.", "stage", "error"
         )
         self.rekeyed = self._counter(
             "rekeyed", "Events found on a partition that is not their user's and published again under the right key."
@@ -106,6 +108,9 @@ class Metrics:
         )
         for stage in STAGES:
             self.stage_seconds.labels(stage)
+        # From the start: Prometheus sees no increase in a series that begins with its first burst.
+        for error, said in REASONS.items():
+            self.dead_letters.labels(said.partition(":")[0], error)
 
     def _places(self) -> None:
         self.lag_events = self._gauge("lag_events", "Events of an assigned partition that are not applied yet.", "partition")

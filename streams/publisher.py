@@ -8,6 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from streams.burial import Burial, foreign
 from streams.decode import REKEYED, DeadLetter, Rekeyed
 from streams.partition import partitions_for
 from streams.pipeline import Answer
@@ -16,7 +17,7 @@ from streams.settings import Settings
 
 __all__ = ["Publisher"]
 
-# Larger than any broker's default limit, so that the topic's own setting decides and a dead letter may outgrow its event.
+# Larger than any broker's default limit, so that the topic's own setting decides.
 _MAX_REQUEST = 16 << 20
 
 Sent = asyncio.Future[Any]
@@ -24,7 +25,7 @@ Pending = list[Sent]
 
 
 class Publisher:
-    """The worker's only producer: every send waits for all in-sync replicas; the rules need no transactions."""
+    """The worker's producers: every send waits for all in-sync replicas; the rules need no transactions."""
 
     def __init__(self, settings: Settings) -> None:
         self._topics = settings.topics
@@ -35,6 +36,7 @@ class Publisher:
             max_batch_size=1 << 18,
             linger_ms=0,
         )
+        self._burial = Burial(settings)
 
     async def start(self) -> None:
         """Connect."""
@@ -43,6 +45,7 @@ class Publisher:
     async def stop(self) -> None:
         """Send what is buffered, then disconnect."""
         await self._producer.stop()
+        await self._burial.stop()
 
     async def publish(self, answer: Answer) -> None:
         """Send a micro-batch's answer and return when all of it is acknowledged."""
@@ -53,31 +56,17 @@ class Publisher:
             await self._producer.send(self._topics.segments, key=change.key, value=change.value) for change in answer.segments
         ]
         pending += [await self._rekey(event) for event in answer.rekeyed]
-        pending += [await self.bury(self._topics.events, letter) for letter in answer.dead]
+        if answer.dead:
+            pending.append(asyncio.create_task(self.bury(self._topics.events, answer.dead)))
         await acknowledged(pending)
 
     async def append(self, record: bytes) -> int:
         """Append one record to the learned log; return its offset."""
         return int((await self._producer.send_and_wait(self._topics.learned, value=record, partition=0)).offset)
 
-    async def bury(self, topic: str, letter: DeadLetter) -> Sent:
-        """Send a message to the dead letters: its bytes untouched, where it came from and why."""
-        reason = letter.reason
-        headers = {
-            "topic": topic,
-            "partition": str(letter.partition),
-            "offset": str(letter.offset),
-            "stage": reason.stage,
-            "error": reason.error,
-            "message": reason.message,
-        }
-        encoded = [(f"upwell.{name}", value.encode(errors="replace")) for name, value in headers.items()]
-        # Ours alone speak of this letter: those of an earlier burial or re-keying do not come along.
-        encoded += _foreign(letter.headers)
-        # A Kafka client takes a message without key and value for none at all; an empty value is as near as it gets.
-        value = b"" if letter.key is None and letter.value is None else letter.value
-        sent: Sent = await self._producer.send(self._topics.dead, key=letter.key, value=value, headers=encoded)
-        return sent
+    async def bury(self, topic: str, letters: Sequence[DeadLetter]) -> None:
+        """Send messages of a topic to the dead letters and return when all are acknowledged."""
+        await self._burial.bury(topic, letters)
 
     async def _rekey(self, event: Rekeyed) -> Sent:
         origin = b"%d:%d" % event.origin
@@ -87,7 +76,7 @@ class Publisher:
             value=event.value,
             partition=event.partition,
             timestamp_ms=event.timestamp,
-            headers=[(REKEYED, origin), *_foreign(event.headers)],
+            headers=[(REKEYED, origin), *foreign(event.headers)],
         )
         return sent
 
@@ -113,10 +102,6 @@ class Publisher:
                 builder.append(key=key, value=value, timestamp=None)
         pending.append(await self._producer.send_batch(builder, topic, partition=partition))
         return pending
-
-
-def _foreign(headers: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    return [(name, value) for name, value in headers if not name.startswith("upwell.")]
 
 
 async def acknowledged(pending: Sequence[Sent]) -> None:

@@ -123,7 +123,7 @@ class Serving(Service):
         parameters = self.settings.parameters()
         while newest := await persist("Redis", lambda: snapshots.load(self.redis, self.keys)):
             # Where somebody is forgotten, the log is cut off at once at a snapshot newer than the one just read.
-            begin = await persist("the learned log", lambda: begin_of(self.settings.brokers, self.settings.topics.learned))
+            begin = await persist("the learned log", lambda: begin_of(self.settings, self.settings.topics.learned))
             current = await persist("Redis", lambda: snapshots.pointer(self.redis, self.keys))
             if begin <= newest.offset or current.newest is None or current.newest.offset <= newest.offset:
                 return await asyncio.get_running_loop().run_in_executor(None, thaw, newest.data, parameters)

@@ -313,7 +313,6 @@ _NAMES: dict[object, str] = {
     bool: "`true` or `false`",
     RedisURL: "a URL",
     SecretStr: "a text",
-    bool: "`true` or `false`",
     type(None): "nothing",
 }
 

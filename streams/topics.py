@@ -72,6 +72,8 @@ def topics(settings: Settings) -> dict[str, Topic]:
         "segments": Topic(names.segments, "user id", None, compact),
         # A dead letter is its original and the reasons on its headers: it must outgrow the largest event.
         "dead": Topic(names.dead, "that of the original", None, delete | {"max.message.bytes": str(2 << 20)}),
+        # As long as there are letters: an operator may keep those for years.
+        "redriven": Topic(names.redriven, "none", 1, delete | forever),
         # One partition: all workers fold one order.
         "learned": Topic(names.learned, "none", 1, delete | forever),
     }
@@ -108,9 +110,9 @@ async def reach(settings: Settings) -> None:
         raise
 
 
-async def configs(brokers: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+async def configs(settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Give what the broker tells of each topic's configuration."""
-    async with _admin(brokers) as admin:
+    async with _admin(settings) as admin:
         return await _configs(admin, names)
 
 

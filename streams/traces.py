@@ -160,7 +160,7 @@ async def _topics(settings: Settings, user_id: str, traces: Traces) -> None:
     learned, segments = settings.topics.learned, settings.topics.segments
     count = {learned: 0, segments: 0}
     last: dict[int, Message] = {}
-    async with consuming(settings.brokers, max_partition_fetch_bytes=LARGEST) as consumer:
+    async with consuming(settings, max_partition_fetch_bytes=LARGEST) as consumer:
         async for topic, partition, messages in read(consumer, learned, segments):
             count[topic] += len(messages)
             if topic == learned:
@@ -196,9 +196,9 @@ async def held(settings: Settings, user_id: str, each: Callable[[str, Message], 
     """Look through the topics that are the operator's; ``each`` is told of every message that names the user."""
     names = settings.topics
     of_topic = {names.events: _of_event, names.recommendations: _of_key, names.dead: _of_letter}
-    kept = await configs(settings.brokers, of_topic)
+    kept = await configs(settings, of_topic)
     spans: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-    async with consuming(settings.brokers, max_partition_fetch_bytes=LARGEST) as consumer:
+    async with consuming(settings, max_partition_fetch_bytes=LARGEST) as consumer:
         async for topic, partition, messages in read(consumer, *of_topic):
             for message in messages:
                 if of_topic[topic](message, user_id):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def run(capsys):
 @pytest.fixture
 def kafka_options(broker, name):
     """Options for topics of this test's own."""
-    roles = ("events", "items", "recommendations", "segments", "dead", "learned")
+    roles = ("events", "items", "recommendations", "segments", "dead", "redriven", "learned")
     topics = [word for role in roles for word in ("--set", f"topics.{role}={name(role)}")]
     return ["--brokers", broker.address, "--set", f"partitions={PARTITIONS}", *topics]
 
@@ -354,7 +356,7 @@ def test_dead_letters_are_redriven_once_with_their_bytes_and_key(run, letters, k
     assert json.loads(run("dead", "redrive", "--dry-run", *options)[1])["waiting"] == 3
     assert redriven(messages, name) == []
     told = json.loads(run("dead", "redrive", *options)[1])
-    assert told == {"redriven": 3, "waiting": 0, "counts": {"bad_json": 2, "bad_time": 1}}
+    assert told == {"redriven": 3, "waiting": 0, "doubtful": [], "counts": {"bad_json": 2, "bad_time": 1}}
     assert sorted(redriven(messages, name), key=str) == sorted([(key, value) for key, value, _ in letters], key=str)
     assert json.loads(run("dead", "redrive", *options)[1])["redriven"] == 0
     assert len(redriven(messages, name)) == 3
@@ -378,6 +380,78 @@ def test_a_letter_that_names_a_foreign_topic_stays(run, broker, kafka_options, g
     assert json.loads(out)["redriven"] == 3
     assert "1 of them" in err
     assert status == 0
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_letter_is_redriven_by_its_place_and_sent_twice_only_by_name(run, kafka_options, group, messages, name):
+    options = ["--json", "--group", group, *kafka_options]
+    place = f"{name('events')}-2-4"
+    assert json.loads(run("dead", "redrive", "--place", place, *options)[1])["redriven"] == 1
+    assert json.loads(run("dead", "redrive", "--place", place, *options)[1])["redriven"] == 0
+    assert json.loads(run("dead", "redrive", "--place", place, "--again", *options)[1])["redriven"] == 1
+    assert len(redriven(messages, name)) == 2
+    assert run("dead", "redrive", "--again", *options)[0] == 2
+
+
+@pytest.mark.usefixtures("letters")
+def test_letters_are_chosen_by_time(run, kafka_options, group):
+    for choice, total in ((["--since", "1h"], 3), (["--until", "1h"], 0), (["--since", "2099-01-01"], 0)):
+        assert json.loads(run("dead", "list", "--json", *choice, *kafka_options)[1])["total"] == total
+        told = run("dead", "redrive", "--dry-run", "--json", "--group", group, *choice, *kafka_options)[1]
+        assert json.loads(told)["waiting"] == total
+    status, _, err = run("dead", "list", "--since", "yesterday", *kafka_options)
+    assert (status, "is no time" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("letters")
+def test_without_transactions_what_was_in_hand_when_a_redrive_was_killed_is_told_and_not_sent_twice(
+    run, broker, kafka_options, group, messages, name
+):
+    origins = [(f"{name('events')}-2-4", b"{" * 2000), (f"{name('events')}-2-3", b"")]
+    cut = {"topic": name("dead"), "done": False, "sent": [(origin, zlib.crc32(value)) for origin, value in origins]}
+    together(broker, name("redriven"), [json.dumps(cut).encode(), json.dumps(cut | {"topic": "another"}).encode()])
+    status, out, err = run("dead", "redrive", "--json", "--group", group, *kafka_options)
+    told = json.loads(out)
+    assert (status, told["redriven"], len(told["doubtful"])) == (0, 1, 2)
+    assert "2 were in hand" in err
+    named = [word for place in told["doubtful"] for word in ("--place", place)]
+    assert json.loads(run("dead", "redrive", "--json", "--again", *named, "--group", group, *kafka_options)[1])["redriven"] == 2
+    assert len(redriven(messages, name)) == 3
+
+
+def test_a_letter_is_shown_whole(run, letters, kafka_options, name):
+    nasty, place = letters[0][1], f"{name('events')}-2-4"
+    told = json.loads(run("dead", "inspect", place, "--json", *kafka_options)[1])
+    assert base64.b64decode(told["value"]) == letters[1][1]
+    own = next(one for one in json.loads(run("dead", "list", "--json", *kafka_options)[1])["dead"] if one["bytes"] == len(nasty))
+    out = run("dead", "inspect", own["place"], *kafka_options)[1]
+    assert all(letter.isprintable() or letter == "\n" for letter in out)
+    assert "78 1b 5b 33 31 6d" in out, "the hexdump"
+
+
+def test_the_place_of_a_fault_is_shown_with_a_caret_and_the_fix(run, letters, broker, kafka_options, name):
+    value = b'{"type":"view","user_id":12.0,"item_id":"tea"}'
+    bury(broker, name, [(b"k", value, headers(name, "bad_user_id", 9))])
+    place = f"{name('events')}-2-9"
+    lines = run("dead", "inspect", place, *kafka_options)[1].splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("  {"))
+    assert lines[at + 1].index("^") == lines[at].index("12.0")
+    assert any(line.startswith("fix ") and "never 12.0" in line for line in lines)
+    told = json.loads(run("dead", "inspect", place, "--json", *kafka_options)[1])
+    assert told["fault"] == {"byte": 25, "line": 1, "column": 26, "field": "user_id", "length": 4}
+    assert letters
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_letter_that_is_not_there_or_no_place_is_told(run, kafka_options):
+    assert run("dead", "inspect", "0:999", *kafka_options)[0] == 1
+    assert run("dead", "inspect", "seventeen", *kafka_options)[0] == 2
+
+
+def test_the_bytes_of_a_letter_come_out_as_they_are(letters, kafka_options, name):
+    command = [sys.executable, "-m", "streams.cli", "dead", "inspect", f"{name('events')}-2-3", "--raw", *kafka_options]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
+    assert done.stdout in {letters[0][1], letters[2][1]}
 
 
 def test_without_a_topic_there_are_no_dead_letters(run, kafka_options):

@@ -32,7 +32,7 @@ BEYOND = 1_000_000  # more than the topic holds
 def run(capsys, monkeypatch, tmp_path, shards, broker, prefix, name):
     """Run a command on the cluster, as JSON; gives its exit status and what it says."""
     monkeypatch.chdir(tmp_path)
-    roles = ("events", "items", "recommendations", "segments", "dead", "learned")
+    roles = ("events", "items", "recommendations", "segments", "dead", "redriven", "learned")
     topics = [word for role in roles for word in ("--set", f"topics.{role}={name(role)}")]
     kafka = ["--brokers", broker.address, "--set", "partitions=4", *topics]
     redis = ["--redis", shards.url, "--prefix", prefix]

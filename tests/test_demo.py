@@ -310,7 +310,7 @@ def test_a_demo_that_is_killed_takes_its_servers_with_it(own_folder):
 
 
 def test_the_demo_does_not_mix_with_what_others_brought_to_a_broker(broker, redis_server, name, prefix):
-    roles = ("events", "items", "recommendations", "segments", "dead", "learned")
+    roles = ("events", "items", "recommendations", "segments", "dead", "redriven", "learned")
     topics = [word for role in roles for word in ("--set", f"topics.{role}={name(role)}")]
     push = [*UPWELL[:-1], "push", "-", "--brokers", broker.address, *topics]
     subprocess.run(push, env=clean(), input='{"user_id":1,"item_id":2}', text=True, check=True, capture_output=True)

@@ -37,7 +37,7 @@ NAMES = {
     "upwell_ready",
     "upwell_ready_part",
 }
-BOUNDED_LABELS = {"stage", "partition", "segment", "source", "origin", "part", "kind", "le"}
+BOUNDED_LABELS = {"stage", "error", "partition", "segment", "source", "origin", "part", "kind", "le"}
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 seconds = st.lists(st.sampled_from(BOUNDS) | st.floats(0, 10), max_size=50)
 
@@ -50,7 +50,7 @@ def metrics() -> Metrics:
             gauge.labels(partition).set(partition)
     for source in (*SOURCES, "blend"):
         metrics.hit_rate.labels(source).set(0.5)
-    metrics.dead_letters.labels("decode").inc()
+    metrics.dead_letters.labels("decode", "not_json").inc()
     metrics.segment_size.labels("0").set(1)
     return metrics
 

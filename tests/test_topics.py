@@ -32,7 +32,7 @@ class TestEnsure:
     async def test_creates_every_topic_with_its_partitions(self, settings):
         layout = await ensure(settings)
         assert set(layout.created) == {topic.name for topic in topics(settings).values()}
-        assert layout.partitions == dict.fromkeys(topics(settings), 3) | {"learned": 1}
+        assert layout.partitions == dict.fromkeys(topics(settings), 3) | {"redriven": 1, "learned": 1}
         assert layout.notes == ()
 
     async def test_leaves_alone_what_is_there_and_right(self, settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from streams.ends import ends_of
 from streams.failures import persist
 from streams.metrics import Metrics
 from streams.models.models import Models
-from streams.publisher import Publisher, acknowledged
+from streams.publisher import Publisher
 from streams.records import Kind, Record, encode, encode_catalog
 from streams.schemas import BadItem, Deleted, Item, decode_item
 from streams.servers import reading
@@ -135,10 +135,10 @@ class Stock:
         taken = int(self._models.catalog.offset.max(initial=-1)) >> _INCARNATION
         return max((await catalogue.read(self._redis, self._keys)).incarnation, taken)
 
-    async def _bury(self, dead: Iterable[DeadLetter]) -> None:
-        await acknowledged([await self._publisher.bury(self._topic, letter) for letter in dead])
+    async def _bury(self, dead: Sequence[DeadLetter]) -> None:
+        await self._publisher.bury(self._topic, dead)
         for letter in dead:
-            self._metrics.dead_letters.labels(letter.reason.stage).inc()
+            self._metrics.dead_letters.labels(letter.reason.stage, letter.reason.error).inc()
 
 
 def _partition(entry: Entry) -> int:

@@ -38,11 +38,12 @@ async def _elsewhere(settings: "Settings", user: str, *, topics: bool) -> dict[s
     from state.connection import open_redis
     from state.forgetting import named_by
     from state.keys import Keys
+    from streams.security import redis_url
     from streams.servers import redis_or_failed
     from streams.traces import held
 
-    with redis_or_failed(settings.redis):
-        async with open_redis(settings.redis.get_secret_value()) as redis:
+    with redis_or_failed(settings):
+        async with open_redis(redis_url(settings)) as redis:
             found: dict[str, Any] = {"named_by": await named_by(redis, Keys(settings.prefix), user)}
     if topics:
         messages: list[dict[str, Any]] = []

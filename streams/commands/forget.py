@@ -52,13 +52,14 @@ def forget(settings: "Settings", users: Users, verify: Verify = False, timeout: 
 async def _run(settings: "Settings", users: list[str], patience: float, *, verify: bool, quiet: bool) -> list[dict[str, Any]]:
     from state.connection import open_redis
     from streams.erasure import certificate, sent, settled, until_gone
+    from streams.security import redis_url
     from streams.servers import redis_or_failed
 
     names = list(dict.fromkeys(users))
     deadline = 0.0 if verify else time.monotonic() + patience
     found = []
-    with _status(quiet=quiet) as status, redis_or_failed(settings.redis):
-        async with open_redis(settings.redis.get_secret_value()) as redis:
+    with _status(quiet=quiet) as status, redis_or_failed(settings):
+        async with open_redis(redis_url(settings)) as redis:
             places = [None] * len(names) if verify else await sent(settings, names)
             status("waiting for the workers")
             if not verify and not await settled(settings, redis, [one for one in places if one], deadline):

@@ -44,7 +44,7 @@ class Shop:
         self.metrics.recommendations.inc(90)
         self.metrics.rekeyed.inc()
         self.metrics.refused_records.inc(0)
-        self.metrics.dead_letters.labels("decode").inc(0.1)
+        self.metrics.dead_letters.labels("decode", "not_json").inc(0.1)
         self.metrics.batch_events.observe(100)
         self.metrics.event_to_recommendation_seconds.observe([0.01] * 89 + [0.08])
         for stage in STAGES:

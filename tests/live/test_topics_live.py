@@ -28,7 +28,7 @@ async def admin(kafka):
 async def test_topics_are_created_as_the_table_says(settings, admin):
     layout = await ensure(settings)
     assert layout.notes == ()
-    assert layout.partitions == dict.fromkeys(topics(settings), 3) | {"learned": 1}
+    assert layout.partitions == dict.fromkeys(topics(settings), 3) | {"redriven": 1, "learned": 1}
     for topic in topics(settings).values():
         (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
         config = {entry[0]: entry[1] for entry in answer.resources[0][4]}
