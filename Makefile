@@ -8,11 +8,12 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
-.PHONY: help setup demo test bench lint format lock clean
+.PHONY: help setup demo test chaos bench lint format lock clean
 
 help:
 	@echo "make demo    shopping data through an embedded broker and Redis, live in the terminal"
 	@echo "make test    all tests; what needs Java says so when it is missing"
+	@echo "make chaos   random faults under load, and the proof that nothing is lost; ARGS=\"--rounds 200 --events 300000 --seed 7\""
 	@echo "make bench   all figures, each beside its peer; ARGS=\"soak --seconds 600\" takes one"
 	@echo "make lint    ruff, mypy, import-linter      make format   let ruff set the layout"
 	@echo "make setup   only install, into .venv       make lock     renew requirements.lock"
@@ -26,6 +27,10 @@ demo: $(READY)
 # Two at a time, for most tests of servers wait; ARGS="-n 0" runs one after another.
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+# On Apache Kafka (Java 17, Maven) and the Redis of this machine; its last line on a failure is the command that repeats it.
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos.run $(ARGS)
 
 bench: $(READY)
 	$(BIN)/upwell bench $(ARGS)

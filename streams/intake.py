@@ -225,7 +225,8 @@ class Intake:
 
     async def _carry(self, messages: Mapping[int, Messages]) -> None:
         began = time.monotonic()
-        batch = Batch(messages, self._positions.begins(messages))
+        firsts = {partition: some[0].offset for partition, some in messages.items()}
+        batch = Batch(messages, self._positions.begins(firsts))
         answer = await self._pipeline.prepare(batch, self.partitions)
         self._positions.read(answer.ends)
         self._fetching.ahead(self._size, self._epoch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from state.store import Applied
 from streams.failures import Refusal, Transient
@@ -75,9 +75,16 @@ class Positions:
             marked.pop(partition, None)
         self._teacher.release(partition)
 
-    def begins(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Give where a batch of these partitions begins."""
-        return {partition: self.next[partition] for partition in partitions}
+    def begins(self, firsts: Mapping[int, int]) -> dict[int, int]:
+        """Give where a batch begins whose messages have these first offsets; none lies below, unless the topic is another one."""
+        for partition, first in firsts.items():
+            if first < self.next[partition]:
+                raise Refusal(
+                    f"{self._topic}[{partition}] gave offset {first} where events up to {self.next[partition]} were read: "
+                    "the topic was recreated while this worker ran.",
+                    fix="upwell reset",
+                )
+        return {partition: self.next[partition] for partition in firsts}
 
     def read(self, ends: Mapping[int, int]) -> None:
         """Note that a batch was read up to these ends."""

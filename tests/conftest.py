@@ -24,7 +24,7 @@ class _LiveBeside(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ha
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.rpartition("/")[0]
+        folder = nodeid.rpartition("/")[0].replace("tests/chaos", "tests/live")
         return folder if folder in {"tests/live", "tests/deploy"} else nodeid
 
 

@@ -128,7 +128,7 @@ class Worker:
         if messages and not self.due:
             # The follower does not wait while profiles are loaded.
             self.wire.meanwhile = partial(self.follow, luck % 8 * 3)
-            batch = Batch(messages, self.positions.begins(messages))
+            batch = Batch(messages, self.positions.begins({p: some[0].offset for p, some in messages.items()}))
             answer = await self.pipeline.prepare(batch, len(self.world.events))
             self.positions.read(answer.ends)
             await self.make_way()

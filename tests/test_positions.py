@@ -21,7 +21,7 @@ def positions(taught=None):
 def test_rule_2_reading_goes_on_where_both_redis_and_the_log_are(applied, taught, begin, at):
     mine = positions(taught)
     assert mine.resume(0, applied, begin, 9) == at
-    assert mine.begins([0]) == {0: at}
+    assert mine.begins({0: at}) == {0: at}
 
 
 def test_events_deleted_before_they_were_applied_are_told(caplog):
@@ -45,11 +45,21 @@ def test_reading_moves_the_position_and_a_commit_what_is_applied():
     mine = positions(3)
     mine.resume(0, 3, 0, 9)
     mine.read({0: 6})
-    assert mine.begins([0]) == {0: 6}
+    assert mine.begins({0: 6}) == {0: 6}
     goals = mine.goals({0: 6})
     assert goals == {0: Applied(3, 6)}
     mine.committed(goals, {0: 3})
     assert mine.goals({0: 8}) == {0: Applied(6, 8)}
+
+
+def test_rule_8_an_offset_below_what_was_read_is_of_another_topic():
+    mine = positions(3)
+    mine.resume(0, 3, 0, 9)
+    mine.read({0: 6})
+    assert mine.begins({0: 7}) == {0: 6}  # Kafka may have deleted what lies between
+    with pytest.raises(Refusal, match=r"events\[0\] gave offset 0 where events up to 6 were read") as refusal:
+        mine.begins({0: 0})
+    assert refusal.value.fix == "upwell reset"
 
 
 def test_rule_6_less_than_redis_had_acknowledged_is_a_loss_that_passes():

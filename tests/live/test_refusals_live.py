@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from streams.records import VERSION, Kind, Record, encode
 from tests.live.conftest import assert_taught, shopping
-from tests.outside import assert_exact, event
+from tests.outside import Outside, assert_exact, event
 from tests.waiting import wait_until_sync
 from tests.worker import environment
 
@@ -116,6 +116,28 @@ def test_a_recreated_events_topic(served, outside, admin, mend):
     outside.settle()
     assert_exact(outside, EVENTS + later)
     assert_taught(outside, len(EVENTS + later))
+
+
+def test_an_events_topic_that_is_recreated_beneath_a_running_worker(crew, outside, tree, admin, mend):
+    (worker,) = crew(1, partitions=3)
+    outside.push(*EVENTS)
+    outside.settle()
+    topic = outside.topics["events"]
+    admin.delete_topics([topic])[topic].result(30)
+    wait_until_sync(lambda: topic not in admin.list_topics(timeout=10).topics, what="the topic is gone")
+    wait_until_sync(lambda: _created(admin, topic), what="the topic is back")
+    later = shopping(35, 100, users=40)
+    with Outside(tree) as anew:  # the other client knows the topic that is gone
+        anew.push(*later)
+        wait_until_sync(lambda: not worker.alive, within=60, what="the worker ends")
+        worker.kill()
+        assert worker.exit_code == REFUSED, worker.words()
+        assert "was recreated" in worker.words()
+        assert "offsets" in mend()
+        start(worker)
+        anew.settle()
+        assert_exact(anew, EVENTS + later)
+        assert_taught(anew, len(EVENTS + later))
 
 
 def _created(admin, topic) -> bool:
