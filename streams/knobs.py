@@ -305,7 +305,7 @@ class ModelKnobs(_Section):
     visitors: Annotated[int, Field(ge=8, le=4_096)] = 256
     """Last visitors kept of each item, 8 bytes each: where neighbors are looked for."""
     length: Annotated[int, Field(ge=8, le=1_024)] = 64
-    """Last visits kept of each user, 16 bytes each: what neighbors can offer."""
+    """Last visits kept of each user, 17.5 bytes each: what neighbors can offer."""
     short: Seconds = _DAY
     """Half-life of `trending`, in seconds."""
     long: Seconds = 30 * _DAY
@@ -317,7 +317,7 @@ class ModelKnobs(_Section):
     posting: Annotated[int, Field(ge=8, le=1_024)] = 64
     """Last items kept of each token: where `content` looks for candidates."""
     max_users: NoLimit | Annotated[int, Field(ge=10_000, le=1 << 30)] = 0
-    """Most users in the models, about 1.1 kB each; newcomers then take the place of the least recently active. 0: all stay."""
+    """Most users in the models, about 1.2 kB each; newcomers then take the place of the least recently active. 0: all stay."""
     max_items: NoLimit | Annotated[int, Field(ge=10_000, le=1 << 30)] = 0
     """Most items in the models, about 2.7 kB each, those of the catalogue too; as `models.max_users`."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0

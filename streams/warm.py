@@ -13,6 +13,7 @@ from streams.facets import Facets
 from streams.knobs import ModelKnobs
 from streams.memory import Loop
 from streams.models.clusterers import clusterer
+from streams.models.erasing import erase
 from streams.models.ids import Ids, pack
 from streams.models.kmeans import KMeans
 from streams.models.lloyd import halve
@@ -35,11 +36,11 @@ async def warm(settings: Settings) -> None:
         loop.finish(await loop.pipeline.prepare(Batch({0: messages}, {0: offset}), 1))
     Facets(0.0).of(loop.fold.models, [0])
     _group(settings)
-    if settings.models.max_items:
-        # In the loop no segment has a best list yet.
-        listed = Popularity(segments=1)
-        listed.apply([0, 1], [1.0, 1.0], [0.0, 0.0], [0, 0])
-        listed.keep(np.array([1]))
+    # In the loop no segment has a best list yet.
+    listed = Popularity(segments=1)
+    listed.apply([0, 1], [1.0, 1.0], [0.0, 0.0], [0, 0])
+    listed.keep(np.array([1]))
+    erase(loop.fold.models, pack(loop.fold.models.users.names([0])))
     Similar(settings).rows(loop.fold.models, loop.fold.models.visits.item_users[:1, :0].astype("int32").ravel())
 
 

@@ -167,15 +167,9 @@ class Catalog:
         scratch = np.empty((2, self.recent.shape[1]), np.int64)
         unvisit(user, *remembered, numbers, rings(visits), self.visited, self.context, scratch)
 
-    def settle(
-        self, items: NDArray[np.int32], taken: NDArray[np.int64], left: NDArray[np.int64], alone: NDArray[np.bool_]
-    ) -> None:
-        """Count back after :meth:`take_back`: for each item how many visits were taken, and how many are left.
-
-        What remains in the vector of an item that is visited ``alone``, without another one beside it, is rounding.
-        """
+    def count_back(self, items: NDArray[np.int32], taken: NDArray[np.int64], left: NDArray[np.int64]) -> None:
+        """Count back after :meth:`take_back`: for each item how many visits were taken, and how many are left in all."""
         self.visited[items] = np.clip(self.visited[items] - taken, np.minimum(left, 1), left)
-        self.context[items[alone]] = 0
 
     def keep_users(self, staying: NDArray[np.int64]) -> None:
         """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""

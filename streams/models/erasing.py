@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streams.models.admitting import keep_users
-from streams.models.compile import Float64, Int32, Int64, kernel
+from streams.models.compile import Float64, Int16, Int32, Int64, kernel
 from streams.models.leaving import GONE
 from streams.models.rings import rings
 from streams.models.visits import UNTOLD, held
@@ -99,31 +99,39 @@ def erase(models: Models, user_ids: Packed) -> NDArray[np.int32]:
     if not users:
         return np.zeros(0, np.int32)
     models.reserve()
-    changed = [_take_back(models, user) for user in users]
+    told = [models.visits.of(user) for user in users]
+    items = np.unique(np.concatenate([_take_back(models, *one) for one in zip(users, told, strict=True)]))
+    _settle(models, items, np.unique(np.concatenate([one.segments for one in told])))
     models.active_users.never(np.array(users, np.int64))
     keep_users(models, np.delete(np.arange(len(models.users)), users))
-    return np.unique(np.concatenate(changed))
+    return items
 
 
-def _take_back(models: Models, user: int) -> Int32:
+def _take_back(models: Models, user: int, told: Remembered) -> Int32:
     """Let a user's visits not count; the row is still there. Give the items, each once."""
-    visits, told = models.visits, models.visits.of(user)
+    visits, numbers = models.visits, models.active_items.numbers
+    models.catalog.take_back(visits, user, told, numbers if models.active_items.limit else None)
     items = _items(visits, user, told)
-    numbers = models.active_items.numbers if models.active_items.limit else None
-    models.catalog.take_back(visits, user, told, numbers)
-    taken, earliest, alone = np.zeros(len(items), np.int64), np.zeros(len(items)), np.zeros(len(items), np.bool_)
-    walked = rings(visits)
-    _close(user, items, told.positions, told.items, walked, taken)
-    _look(items, walked, earliest, alone)
+    taken = np.zeros(len(items), np.int64)
+    _close(user, items, told.positions, told.items, rings(visits), taken)
     visits.population -= int(len(told.items) > 0)
     in_a_row = told.items[1:][told.items[1:] == told.items[:-1]]
     taken -= np.count_nonzero(in_a_row == items[:, None], axis=1)
-    models.catalog.settle(items, taken, visits.item_count[items], alone)
+    models.catalog.count_back(items, taken, visits.item_count[items])
     models.popularity.take_back(told.items, told.weights, told.times, told.segments)
-    models.popularity.settle(items, np.unique(told.segments[told.segments >= 0]), earliest, walked)
     models.habits.take_back(told.segments, told.times, told.kinds, UNTOLD)
     models.members.take_back(user)
     return items
+
+
+def _settle(models: Models, items: Int32, segments: Int16) -> None:
+    """Put right what follows from all the visits that are left of these items."""
+    earliest, alone = np.zeros(len(items)), np.zeros(len(items), np.bool_)
+    walked = rings(models.visits)
+    _look(items, walked, earliest, alone)
+    models.popularity.settle(items, segments[segments >= 0], earliest, walked)
+    # Nobody visited another item beside these, so what remains in their vectors is rounding.
+    models.catalog.context[items[alone]] = 0
 
 
 def _items(visits: Visits, user: int, told: Remembered) -> Int32:

@@ -85,10 +85,11 @@ def _visit(
 
 
 @kernel
-def _forget(item_users: Int32, item_positions: Int32, indexes: Int32) -> None:
+def _forget(item_users: Int32, item_positions: Int32, item_count: Int64, indexes: Int32) -> None:
     """Put new indexes for old ones, and empty the cells of those who are gone."""
     for item in range(item_users.shape[0]):
-        for cell in range(item_users.shape[1]):
+        # Most items have few visits, and cells beyond are empty.
+        for cell in range(min(item_count[item], item_users.shape[1])):
             user = item_users[item, cell]
             user = indexes[user] if user >= 0 else user
             item_users[item, cell] = user
@@ -171,7 +172,7 @@ class Visits:
     def keep_users(self, staying: Int64) -> None:
         """Forget all users but these, int64[n] ascending, who get the indexes from 0 on in their order."""
         rings = self.item_users[: self._items], self.item_positions[: self._items]
-        _forget(*rings, new_indexes(staying, len(self.user_count)))
+        _forget(*rings, self.item_count, new_indexes(staying, len(self.user_count)))
         for name, empty in USER_ROWS.items():
             close_up(getattr(self, name), staying, empty)
         self._users = int(np.searchsorted(staying, self._users))

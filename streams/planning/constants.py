@@ -44,7 +44,7 @@ CONSTANTS = (
     Constant("segment_bytes", 105.0, "B", "a change of segment"),
     Constant("visit_bytes", 67.0, "B", "a visit in the learned log, of a user and an item of its own"),
     Constant("record_bytes", 6_430.0, "B", "a record of the learned log, beside its visits"),
-    Constant("user_bytes", 1_100.0, "B", "a user in the models"),
+    Constant("user_bytes", 1_200.0, "B", "a user in the models"),
     Constant("item_bytes", 2_720.0, "B", "an item in the models"),
     Constant("profile_bytes", 7_600.0, "B", "a cached profile"),
     Constant("base_bytes", 252e6, "B", "a worker that knows nobody"),
