@@ -59,6 +59,11 @@ class Publisher:
         """Append one record to the learned log; return its offset."""
         return int((await self._producer.send_and_wait(self._topics.learned, value=record, partition=0)).offset)
 
+    async def retract(self, user_ids: Sequence[str]) -> None:
+        """Say on the topic of segments that nothing is known of users any more, as compaction understands it."""
+        topic = self._topics.segments
+        await acknowledged([await self._producer.send(topic, key=user_id.encode(), value=None) for user_id in user_ids])
+
     async def bury(self, topic: str, letter: DeadLetter) -> Sent:
         """Send a message to the dead letters: its bytes untouched, where it came from and why."""
         reason = letter.reason

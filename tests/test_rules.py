@@ -107,7 +107,11 @@ async def live(redis: Redis, keys: Keys, history: int | str) -> None:
     await redis.flushdb()
     random = Random(history)
     partitions = random.randint(1, 3)
-    found = FOUND[history] if isinstance(history, str) else (partitions, steps(random, random.randint(20, 200), wishes=history in WISHING))
+    found = (
+        FOUND[history]
+        if isinstance(history, str)
+        else (partitions, steps(random, random.randint(20, 200), wishes=history in WISHING))
+    )
     await World(redis, keys, found[0]).run(found[1])
 
 
