@@ -57,6 +57,8 @@ class Fold:
         self.touched: set[int] = set()
         self.resets = 0
         self.forgotten: list[Forgotten] = []
+        # Where the log last had a refused lesson of users whom the models do not know: perhaps they were forgotten.
+        self.stray = -1
 
     def fold(self, record: Record, offset: int) -> bool:
         """Fold the record at an offset of the log; return whether it was accepted."""
@@ -75,9 +77,12 @@ class Fold:
         return accepted
 
     def _lesson(self, record: Record) -> bool:
+        lesson = decode_lesson(record.body, record.version)
         if not self.taught.accept(record):
+            if (self.models.users.find(lesson.user_ids) < 0).any():
+                self.stray = self.models.version
             return False
-        self._learn(record, decode_lesson(record.body, record.version))
+        self._learn(record, lesson)
         return True
 
     def _learn(self, record: Record, lesson: Lesson) -> None:

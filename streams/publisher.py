@@ -68,6 +68,11 @@ class Publisher:
         """Send messages of a topic to the dead letters and return when all are acknowledged."""
         await self._burial.bury(topic, letters)
 
+    async def retract(self, user_ids: Sequence[str]) -> None:
+        """Say on the topic of segments that nothing is known of users any more, as compaction understands it."""
+        topic = self._topics.segments
+        await acknowledged([await self._producer.send(topic, key=user_id.encode(), value=None) for user_id in user_ids])
+
     async def _rekey(self, event: Rekeyed) -> Sent:
         origin = b"%d:%d" % event.origin
         sent: Sent = await self._producer.send(

@@ -141,7 +141,8 @@ class Serving(Service):
         self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)
         self.stock = Stock(settings, self.redis, self.publisher, metrics, self.fold.models)
         self.keeper = Keeper(settings, self.fold, lock, self.redis, self.publisher, metrics, executor, self._truncate, self.stock)
-        self.forgetting = Forgetting(settings, self.fold, self.redis, self.keeper.renew)
+        ways = self.keeper.renew, self.publisher.retract
+        self.forgetting = Forgetting(settings, self.fold, lock, self.redis, *ways)
         self.pipeline.segment_names = self.keeper.names
         self._wired = True
 

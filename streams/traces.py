@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from state import snapshots
 from state.connection import Client, send
-from state.forgetting import chunks
+from state.forgetting import chunks, names_any
 from state.keys import Keys
 from streams.dead_letters import LARGEST, partitions_of
 from streams.ends import ends_of
@@ -88,8 +88,8 @@ async def _redis(redis: Client, keys: Keys, user_id: str, traces: Traces) -> Non
             fields: dict[bytes, bytes] = stored
             if name == own:
                 _profile(fields, name, traces)
-            elif wrong := [one.decode() for one, value in fields.items() if named in value]:
-                traces.add("redis", _shown(name), f"another user's {', '.join(wrong)}")
+            elif named in fields.get(b"recommendations", b"") or names_any(fields.get(b"neighbors", b""), {user_id}):
+                traces.add("redis", _shown(name), "another user's neighbors, or list")
         loose += [name for name in names if keys.family(name) is None]
         await _others(redis, [name for name in names if keys.family(name) not in {None, "user", "snapshot part"}], named, traces)
     for name in loose:

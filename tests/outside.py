@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
@@ -186,9 +187,46 @@ class Outside:
             pipeline.hgetall(f"{self.prefix}user:{user}")
         return {user: decoded(stored) for user, stored in zip(users, pipeline.execute(), strict=True)}
 
+    def named(self, user: str) -> list[str]:
+        """Where the bytes of an id are in Redis, and in the snapshots that it holds."""
+        return [*self._named_keys(user.encode()), *self._named_snapshots(user.encode())]
+
+    def _named_keys(self, user: bytes) -> Iterator[str]:
+        for key in self.redis.scan_iter(f"{self.prefix}*", count=1000):
+            kind = self.redis.type(key)
+            if kind == b"hash":
+                texts = [text for pair in self.redis.hgetall(key).items() for text in pair]
+            else:
+                texts = self.redis.zrange(key, 0, -1) if kind == b"zset" else [self.redis.get(key) or b""]
+            if any(user in text for text in (key, *texts)):
+                yield key.decode()
+
+    def _named_snapshots(self, user: bytes) -> Iterator[str]:
+        for name, told in self.hash("snapshot").items():
+            one = json.loads(told) if name in {"newest", "previous"} else {"parts": 0}
+            keys = [f"{self.prefix}snapshot:{one['offset']}:{one['writer']}:{n}" for n in range(one["parts"])]
+            data = b"".join(self.redis.get(key) or b"" for key in keys)
+            begin = 10 + int.from_bytes(data[6:10], "little")  # ULSNAP, the length of the header, the header
+            if data and user in data[:begin] + zlib.decompressobj().decompress(data[begin:]):
+                yield f"snapshot {name}"
+
+    def named_in_log(self, user: str) -> list[int]:
+        """The offsets of the learned log's records that hold the bytes of an id."""
+        return [message.place.offset for message in self.read("learned") if user.encode() in (message.value or b"")]
+
     def hash(self, key: str) -> dict[str, str]:
         """A hash as text."""
         return {name.decode(): value.decode() for name, value in self.redis.hgetall(self.prefix + key).items()}
+
+
+def wish(user: str, kind: str = "forget", **fields: object) -> dict[str, object]:
+    """An event about the user, not about an item."""
+    return {"type": kind, "user_id": user} | fields
+
+
+def consent(user: str, *, given: bool) -> dict[str, object]:
+    """A user's yes or no."""
+    return wish(user, "consent", properties={"consent": given})
 
 
 def decoded(stored: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 from state.keys import FAMILIES, Keys
 from streams.models.models import Models
 from streams.models.sources import SOURCES
-from streams.records import VERSION, Kind, Record, encode
+from streams.records import COMMON, Kind, Record, encode
 from streams.schemas import Event, Recommendation, decode_event
 from streams.settings import Settings, settings_table
 from streams.topics import topics
@@ -34,7 +34,7 @@ LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 CALL = re.compile(r"^(?:streams|state|tests)/[\w/]+\.(?:py|lua)(?:: [\w.]+)?$")
 FILE = re.compile(r"^(?:streams|state|tests|docs|deploy)/[\w./-]*$|^[\w.-]+\.(?:md|toml|lock|yml)$")
-SECTION = re.compile(r"^(?:topics|intake|publish|rerank|snapshot|models|segments|weights)\.[a-z]\w*$")
+SECTION = re.compile(r"^(?:topics|intake|consent|publish|rerank|snapshot|models|segments|weights)\.[a-z]\w*$")
 # A file that its readers make, not one of ours.
 THEIRS = {"upwell.toml"}
 
@@ -216,7 +216,7 @@ def test_the_format_of_records_is_as_described() -> None:
     rows = table(ARCHITECTURE, "| kind | number |")
     assert {row[0].upper(): int(row[1]) for row in rows} == {kind.name: kind.value for kind in Kind}
     envelope = encode(Record(Kind.LESSON, 258, 3, 4, 5, b""))
-    assert (len(envelope), envelope[:2], envelope[2], envelope[3]) == (36, b"UL", VERSION, Kind.LESSON)
+    assert (len(envelope), envelope[:2], envelope[2], envelope[3]) == (36, b"UL", COMMON, Kind.LESSON)
     fields = {(8, 16): 258, (16, 20): 3, (20, 28): 4, (28, 36): 5}
     assert {place: int.from_bytes(envelope[slice(*place)], "little") for place in fields} == fields
     assert {f"{first}\N{EN DASH}{last - 1}" for first, last in fields} <= {row[0] for row in table(ARCHITECTURE, "| bytes |")}

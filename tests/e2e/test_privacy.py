@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
 
 import pytest
 
 from tests.commands_of import runner
-from tests.outside import Outside, event
+from tests.outside import consent, event, wish
 
 REFUSAL = {"consent"}
 
@@ -19,39 +18,8 @@ def run(shared_tree, capsys):
     return runner(shared_tree, capsys)
 
 
-def wish(user, kind="forget", **fields):
-    return {"type": kind, "user_id": user} | fields
-
-
-def consent(user, given, **fields):
-    return {"type": "consent", "user_id": user, "properties": {"consent": given}} | fields
-
-
-def named(service: Outside, user: str) -> list[str]:
-    """Where the bytes of an id are in Redis, and in the snapshots that it holds."""
-    found, parts = [], {}
-    for key in service.redis.scan_iter(f"{service.prefix}*", count=1000):
-        kind = service.redis.type(key)
-        if kind == b"hash":
-            texts = [text for pair in service.redis.hgetall(key).items() for text in pair]
-        elif kind == b"zset":
-            texts = service.redis.zrange(key, 0, -1)
-        else:
-            texts = [parts.setdefault(key, service.redis.get(key) or b"")]
-        if any(user.encode() in text for text in (key, *texts)):
-            found.append(key.decode())
-    for name in ("newest", "previous"):
-        told = service.hash("snapshot").get(name)
-        one = json.loads(told) if told else {"parts": 0}
-        keys = [f"{service.prefix}snapshot:{one['offset']}:{one['writer']}:{n}".encode() for n in range(one["parts"])]
-        data = b"".join(service.redis.get(key) or b"" for key in keys)
-        if data and user.encode() in zlib.decompressobj().decompress(data[10 + int.from_bytes(data[6:10], "little") :]):
-            found.append(f"snapshot {name}")
-    return found
-
-
 def gone(service, user):
-    return service.wait(lambda: not named(service, user), what=f"{user} is named nowhere in Redis")
+    return service.wait(lambda: not service.named(user), what=f"{user} is named nowhere in Redis")
 
 
 def shared_taste(service, own, *names):
@@ -65,7 +33,7 @@ def shared_taste(service, own, *names):
 
 def test_a_user_is_forgotten_where_others_name_the_user_too(service, own):
     (ada, bob), items = shared_taste(service, own, "ada", "bob")
-    assert f"{service.prefix}user:{bob}" in named(service, ada), "or there is nothing to mend"
+    assert f"{service.prefix}user:{bob}" in service.named(ada), "or there is nothing to mend"
     service.push(wish(ada))
     service.settle()
     assert service.user(ada) == {}
@@ -100,7 +68,7 @@ def test_a_refusal_is_kept_and_nothing_else_and_the_user_is_answered_all_the_sam
     service.push(consent(max_, given=False))
     service.settle()
     assert {name for name in service.user(max_) if not name.startswith("at:")} == REFUSAL
-    service.wait(lambda: named(service, max_) == [f"{service.prefix}user:{max_}"], what="nothing but the refusal is left")
+    service.wait(lambda: service.named(max_) == [f"{service.prefix}user:{max_}"], what="nothing but the refusal is left")
     before = len(service.recommendations(max_))
     service.push(event(max_, items[0]))
     service.settle()
