@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 import streams
+from streams.knobs import RedisURL
 from streams.watched import WatchedServer
 
 if TYPE_CHECKING:
@@ -29,10 +32,17 @@ def environment(settings: Settings) -> dict[str, str]:
         knobs = value.items() if isinstance(value, dict) else [("", value)]
         for knob, given in knobs:
             if given is not None and given != {}:
-                secret = getattr(given, "get_secret_value", None)
-                written = secret() if secret else given if isinstance(given, str) else json.dumps(given)
-                found["_".join(filter(None, ("UPWELL", name.upper(), knob.upper())))] = str(written)
+                found["_".join(filter(None, ("UPWELL", name.upper(), knob.upper())))] = _written(given)
     return found
+
+
+def _written(given: object) -> str:
+    """Write a value as the environment has it; here secrets are, for another process cannot work with asterisks."""
+    if isinstance(given, SecretStr):
+        return given.get_secret_value()
+    if isinstance(given, RedisURL):
+        return given.revealed
+    return given if isinstance(given, str) else json.dumps(given)
 
 
 class Worker(WatchedServer):

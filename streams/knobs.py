@@ -32,22 +32,34 @@ _DAY = 86_400.0
 
 
 class RedisURL(str):
-    """A Redis URL that hides its passwords where it is shown; ``streams.security.redis_url`` is what a client gets."""
+    """A Redis URL that hides its passwords wherever it is written; ``streams.security.redis_url`` is what a client gets."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return repr(self.masked)
 
+    def __str__(self) -> str:
+        return self.masked
+
+    def __format__(self, spec: str) -> str:
+        return format(self.masked, spec)
+
+    @property
+    def revealed(self) -> str:
+        """The URL as it was given, for a client."""
+        return self[:]
+
     @property
     def masked(self) -> str:
         """The URL without its passwords, for people and logs."""
-        return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", re.sub(r"(//[^:/@]*):.*@", r"\1:***@", self))
+        return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", re.sub(r"(//[^:/@]*):.*@", r"\1:***@", self[:]))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check it as a text, then as a URL."""
-        return core_schema.no_info_after_validator_function(_redis_url, core_schema.str_schema())
+        written = core_schema.plain_serializer_function_ser_schema(lambda url: url.masked, when_used="json")
+        return core_schema.no_info_after_validator_function(_redis_url, core_schema.str_schema(), serialization=written)
 
 
 def address(text: str) -> str:

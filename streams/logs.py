@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,20 +16,22 @@ __all__ = ["Console", "Json", "configuration", "fields"]
 _COMMON = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 _QUIET_SECONDS = 60.0
 _OWN = ("streams", "state")
-_LIBRARIES = ("faust", "mode", "aiokafka", "aiohttp", "numba", "asyncio")
+_LIBRARIES = ("faust", "mode", "aiohttp", "numba", "asyncio")
 
 
 def configuration(log: Log) -> dict[str, Any]:
     """Configure logging: Upwell's own words at the level asked for, its libraries' only if they warn or all is asked for."""
     libraries = "DEBUG" if log.level == "debug" else "WARNING"
+    # It writes down whole requests, with the messages of users in them.
+    aiokafka = libraries if log.user_ids else "WARNING"
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": Json if log.format == "json" else Console}},
-        "filters": {"once": {"()": _Once}, "users": {"()": _Users, "named": log.user_ids}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["once", "users"]}},
+        "filters": {"once": {"()": _Once}, "users": {"()": _Users, "named": log.user_ids}, "logins": {"()": _Logins}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["once", "users", "logins"]}},
         "root": {"level": log.level.upper(), "handlers": ["stderr"]},
-        "loggers": {name: {"level": libraries} for name in _LIBRARIES},
+        "loggers": {name: {"level": libraries} for name in _LIBRARIES} | {"aiokafka": {"level": aiokafka}},
     }
 
 
@@ -71,6 +74,17 @@ class _Users(logging.Filter):
         """Let every record pass, without its user where users are not named."""
         if not self._named:
             vars(record).pop("user_id", None)
+        return True
+
+
+class _Logins(logging.Filter):
+    """Hides what aiokafka says to log in: by PLAIN that is the password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without it."""
+        said = record.getMessage()
+        if "sasl_auth_bytes=" in said:
+            record.msg, record.args = re.sub(r"sasl_auth_bytes=.*", "sasl_auth_bytes=***", said, flags=re.DOTALL), ()
         return True
 
 

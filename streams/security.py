@@ -38,7 +38,7 @@ def kafka_client(settings: Settings) -> dict[str, Any]:
 
 def redis_url(settings: Settings) -> str:
     """Give the URL for clients of Redis, with its password and its certificates; never to be shown."""
-    url = str(settings.redis)
+    url = settings.redis.revealed
     named = {"ca_file": settings.redis_ca_file, "cert_file": settings.redis_cert_file, "key_file": settings.redis_key_file}
     files = {name: _readable(f"redis_{name}", file) for name, file in named.items() if file}
     if files and not url.startswith("rediss"):

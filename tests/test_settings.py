@@ -187,7 +187,7 @@ class TestSecrets:
         settings = load(None, {"redis": "redis://me:s3cret@host:6379/1"})
         assert "s3cret" not in repr(settings)
         assert settings.redis.masked == "redis://me:***@host:6379/1"
-        assert settings.redis == redis_url(settings) == "redis://me:s3cret@host:6379/1"
+        assert settings.redis.revealed == redis_url(settings) == "redis://me:s3cret@host:6379/1"
 
     def test_a_cluster_is_named_by_some_of_its_nodes(self):
         url = "rediss+cluster://me:s3cret@one:7000,two,[::1]:7002/0?ssl_cert_reqs=none"
