@@ -11,17 +11,16 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
+from streams.dead_letters import OMITTED
 from streams.decode import DeadLetter
 from streams.partition import partitions_for
 from streams.security import kafka_client
 from streams.settings import Settings
 
-__all__ = ["OMITTED", "Burial", "foreign"]
+__all__ = ["Burial", "foreign"]
 
 log = logging.getLogger(__name__)
 
-OMITTED = "upwell.omitted"
-"""Header of a letter whose bytes its topic does not take: how many they are. They stay where they came from."""
 _BATCH_BYTES = 1 << 18
 _OVERHEAD = 24  # more bytes than a message or a header has beside its contents
 

@@ -15,6 +15,8 @@ from streams.ends import ends_of
 LARGEST = 16 << 20  # bytes of a message: a dead letter may be as large as any event that a broker took
 POLL = 1_000  # ms
 HEADERS: Final = frozenset(f"upwell.{name}" for name in ("topic", "partition", "offset", "stage", "error", "message"))
+OMITTED: Final = "upwell.omitted"
+"""Header of a letter whose bytes its topic does not take: how many they are. They stay where they came from."""
 _OWN: Final = re.compile(r"(\d+):(\d+)", re.ASCII)
 _ORIGIN: Final = re.compile(r"(.+)-(\d+)-(\d+)", re.ASCII)
 _AGO: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.ASCII)

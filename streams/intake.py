@@ -369,6 +369,8 @@ class Intake:
         for place in places:
             self._positions.resume(place.partition, applied.get(place.partition), begins[place], ends[place])
             self._pipeline.profiles.release(place.partition)
+        self._metrics.deleted_events.inc(self._positions.deleted)
+        self._positions.deleted = 0
         self._point()
 
     def _forget(self, partition: int) -> None:

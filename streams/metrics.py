@@ -90,6 +90,9 @@ class Metrics:
         self.dead_letters = self._counter(
             "dead_letters", "Messages sent to the dead letters, by the stage that refused them and the reason.", "stage", "error"
         )
+        self.deleted_events = self._counter(
+            "deleted_events", "Events that Kafka deleted before this worker could apply them: what is lost for good."
+        )
         self.rekeyed = self._counter(
             "rekeyed", "Events found on a partition that is not their user's and published again under the right key."
         )

@@ -27,6 +27,7 @@ class Positions:
         self._teacher = teacher
         self._marks: deque[tuple[float, dict[int, int | None]]] = deque()
         self._bound = 0.0
+        self.deleted = 0
         self.next: dict[int, int] = {}
         self.applied: dict[int, int | None] = {}
 
@@ -63,6 +64,7 @@ class Positions:
         at = self._teacher.resume(partition, applied)
         if at is not None and at < begin:
             log.warning("%s[%d]: events %d to %d were deleted before they were applied", self._topic, partition, at, begin)
+            self.deleted += begin - at
         self.next[partition] = begin if at is None else max(at, begin)
         self.applied[partition] = applied
         return self.next[partition]

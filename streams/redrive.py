@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced, UnknownError, UnsupportedVersionError
 
-from streams.dead_letters import LARGEST, POLL, Choice, Letter, chosen, partitions_of
+from streams.dead_letters import LARGEST, OMITTED, POLL, Choice, Letter, chosen, partitions_of
 from streams.ends import ends_of
 from streams.security import kafka_client
 from streams.servers import Away, kafka_or_failed, producing
@@ -73,10 +73,12 @@ class Redrive:
                 continue
             sent.add(known)
             # Headers can be forged: a letter is sent to the topics of Upwell's input only.
-            if one.topic in self._targets:
-                yield one
-            else:
+            if one.topic not in self._targets:
                 self.foreign += 1
+            elif any(name == OMITTED for name, _ in one.headers):
+                self.too_large += 1
+            else:
+                yield one
 
     async def run(self) -> AsyncGenerator[Letter]:
         """Send them all, giving each when it is acknowledged for good."""

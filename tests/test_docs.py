@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from state.keys import FAMILIES, Keys
 from streams.models.models import Models
@@ -28,6 +29,7 @@ DOCUMENTS = sorted(
 )
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 README, ARCHITECTURE, MODELS = TEXTS["README.md"], TEXTS["ARCHITECTURE.md"], TEXTS["docs/models.md"]
+RELIABILITY = TEXTS["docs/reliability.md"]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
@@ -210,6 +212,20 @@ def test_each_of_the_eight_rules_names_its_place_and_its_test() -> None:
         assert all(CALL.match(span) and not span.startswith("tests/") for span in CODE.findall(places))
         assert all(span.startswith("tests/") for span in CODE.findall(tests))
         assert CODE.findall(tests)
+
+
+def test_each_fault_names_its_test() -> None:
+    for _, _, _, _, tests in table(RELIABILITY, "| fault |"):
+        assert CODE.findall(tests)
+        assert all(CALL.match(span) and ": test_" in span for span in CODE.findall(tests))
+
+
+def test_each_alert_has_its_line_in_the_runbook() -> None:
+    groups = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    listed = [f"`{rule['alert']}` ({rule['labels']['severity']})" for rule in rules]
+    assert [row[0] for row in table(RELIABILITY, "| alert |")] == listed
+    assert all(rule["annotations"]["action"] in RELIABILITY for rule in rules)
 
 
 def test_the_format_of_records_is_as_described() -> None:

@@ -17,6 +17,7 @@ NAMES = {
     "upwell_events_total",
     "upwell_recommendations_total",
     "upwell_dead_letters_total",
+    "upwell_deleted_events_total",
     "upwell_rekeyed_total",
     "upwell_refused_records_total",
     "upwell_stage_seconds_bucket",

@@ -26,8 +26,10 @@ def test_rule_2_reading_goes_on_where_both_redis_and_the_log_are(applied, taught
 
 def test_events_deleted_before_they_were_applied_are_told(caplog):
     with caplog.at_level(logging.WARNING):
-        assert positions(3).resume(0, 5, 7, 9) == 7
+        mine = positions(3)
+        assert mine.resume(0, 5, 7, 9) == 7
     assert "events[0]: events 3 to 7 were deleted before they were applied" in caplog.text
+    assert mine.deleted == 4
 
 
 @pytest.mark.parametrize(("applied", "taught"), [(10, 3), (3, 10), (10, None), (None, 10)])
