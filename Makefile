@@ -8,12 +8,13 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
-.PHONY: help setup demo test bench lint format lock clean
+.PHONY: help setup demo test bench fuzz lint format lock clean
 
 help:
 	@echo "make demo    shopping data through an embedded broker and Redis, live in the terminal"
 	@echo "make test    all tests; what needs Java says so when it is missing"
 	@echo "make bench   all figures, each beside its peer; ARGS=\"soak --seconds 600\" takes one"
+	@echo "make fuzz    bad inputs for whatever comes from outside; ARGS=\"--seconds 600 --seed 1\""
 	@echo "make lint    ruff, mypy, import-linter      make format   let ruff set the layout"
 	@echo "make setup   only install, into .venv       make lock     renew requirements.lock"
 	@echo "make clean   remove .venv and caches"
@@ -29,6 +30,10 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/upwell bench $(ARGS)
+
+# Ten minutes for all targets by default; what fails is kept in .fuzz, with the command that repeats it.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(or $(ARGS),--seconds 600)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -66,5 +71,5 @@ lock:
 	rm -rf .venv/lock
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

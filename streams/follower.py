@@ -18,9 +18,11 @@ from streams.metrics import Metrics
 from streams.models.ids import Ids, pack
 from streams.models.lesson import Lesson
 from streams.models.models import Models
+from streams.models.soundness import Unsound, check_catalog, check_centers, check_lesson
 from streams.records import (
     Kind,
     Record,
+    damaged,
     decode,
     decode_catalog,
     decode_centers,
@@ -48,8 +50,11 @@ class Fold:
         self.resets = 0
 
     def fold(self, record: Record, offset: int) -> bool:
-        """Fold the record at an offset of the log; return whether it was accepted."""
-        accepted = self._HANDLERS[record.kind](self, record)
+        """Fold the record at an offset of the log; return whether it was accepted. One that is damaged changes nothing."""
+        try:
+            accepted = self._HANDLERS[record.kind](self, record)
+        except Unsound as why:
+            raise damaged(offset, str(why)) from None
         self.models.version = offset + 1
         return accepted
 
@@ -62,9 +67,13 @@ class Fold:
         return accepted
 
     def _lesson(self, record: Record) -> bool:
+        if record.partition < 0 or record.start < 0:
+            raise Unsound("it is of no partition")
+        lesson = decode_lesson(record.body)
+        check_lesson(self.models, lesson)
         if not self.taught.accept(record):
             return False
-        self._learn(record.partition, decode_lesson(record.body))
+        self._learn(record.partition, lesson)
         return True
 
     def _learn(self, partition: int, lesson: Lesson) -> None:
@@ -74,6 +83,7 @@ class Fold:
 
     def _catalog(self, record: Record) -> bool:
         change, before = decode_catalog(record.body), self.models.items
+        check_catalog(change)
         self._touch(before, self.models.change_catalog(change).tolist())
         return True
 
@@ -86,12 +96,15 @@ class Fold:
 
     def _centers(self, record: Record) -> bool:
         centers = decode_centers(record.body)
+        check_centers(self.models, centers.generation, centers.at, centers.centers)
         return self.models.adopt(centers.centers, centers.generation, centers.at)
 
     def _layout(self, record: Record) -> bool:
         """Take what all must share, the count of events partitions and the settings of the models; only a reset changes it."""
         if self.partitions and not record.start:
             return False
+        if record.partition < 1:
+            raise Unsound("it is a layout of no partitions")
         if record.body not in {b"", self.knobs}:
             raise Refusal(
                 "The learned log was written with other settings of models or segments; followers would not agree.",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -14,6 +16,8 @@ from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.models import Models
+from streams.models.snapshot_soundness import check_arrays
+from streams.models.soundness import Unsound
 from streams.records import encode_knobs
 
 __all__ = ["Frozen", "freeze", "thaw"]
@@ -21,6 +25,13 @@ __all__ = ["Frozen", "freeze", "thaw"]
 # The newest that is read. In version 2 is who was active when; a fold without limits has nothing of it, and is version 1.
 VERSION = 2
 _MAGIC = b"ULSNAP"
+# What the arrays of models are made of; all is little endian.
+_DTYPES = frozenset({"|u1", "<i2", "<i4", "<i8", "<f4", "<f8"})
+_AXES, _LONGEST = 2, 1 << 40
+# A byte of a zlib stream stands for at most so many.
+_DENSEST = 1032
+_LARGEST = 1 << 63  # what an offset stays below
+_SHOWN = 40  # characters of a foreign name that tell what it is
 
 
 class _Header(msgspec.Struct):
@@ -70,7 +81,7 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
         raise Refusal("The newest snapshot is none of Upwell's.", fix="upwell reset --models")
     start = len(_MAGIC) + 4
     end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
-    header = msgspec.json.decode(bytes(data[start:end]), type=_Header)
+    header = _header(bytes(data[start:end]))
     if header.version > VERSION:
         raise Refusal(
             f"The newest snapshot is of version {header.version}; this program reads up to version {VERSION}.",
@@ -78,13 +89,12 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
         )
     if header.knobs not in {b"", encode_knobs(parameters)}:
         raise _other("the learned log says so")
-    body = memoryview(zlib.decompress(memoryview(data)[end:]))
-    arrays: dict[str, NDArray[Any]] = {}
-    at = 0
-    for name, dtype, shape in header.arrays:
-        count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(body, dtype, count, at).reshape(shape)
-        at += arrays[name].nbytes
+    try:
+        arrays = _arrays(header, memoryview(data)[end:])
+        check_arrays(Models(**parameters), arrays)
+    except (Unsound, zlib.error) as error:
+        # A program that wrote no settings cannot be told apart from one with others.
+        raise (_damaged if header.knobs else _other)(str(error)) from None
     try:
         models = Models.from_arrays(arrays, **parameters)
     except (KeyError, ValueError) as error:
@@ -92,6 +102,44 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
     fold = Fold(models, Taught(header.taught, header.origins))
     fold.partitions = header.partitions
     return fold
+
+
+def _header(data: bytes) -> _Header:
+    try:
+        header = msgspec.json.decode(data, type=_Header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(f"its header is none: {error}") from None
+    places = [*header.taught.items(), *(pair for known in header.origins.values() for pair in known.items())]
+    if not all(0 <= number < _LARGEST for pair in (*places, (header.partitions,), header.origins) for number in pair):
+        raise _damaged("its header names places that are none")
+    return header
+
+
+def _arrays(header: _Header, packed: memoryview) -> dict[str, NDArray[Any]]:
+    """Inflate the arrays that a header tells of, to their size and not a byte more."""
+    sizes = [_size(name, dtype, shape) for name, dtype, shape in header.arrays]
+    whole = sum(sizes)
+    if whole > _DENSEST * (len(packed) + 1):
+        raise Unsound("its header tells of more than its bytes can hold")
+    inflate = zlib.decompressobj()
+    body = memoryview(inflate.decompress(packed, whole + 1))
+    if len(body) != whole or not inflate.eof or inflate.unused_data:
+        raise Unsound("its bytes are more or less than its header tells of")
+    ends = list(accumulate(sizes))
+    return {
+        name: np.frombuffer(body[end - size : end], dtype).reshape(shape) if size else np.zeros(shape, dtype)
+        for (name, dtype, shape), size, end in zip(header.arrays, sizes, ends, strict=True)
+    }
+
+
+def _size(name: str, dtype: str, shape: list[int]) -> int:
+    if dtype not in _DTYPES or len(shape) > _AXES or not all(0 <= length <= _LONGEST for length in shape):
+        raise Unsound(f"{name[:_SHOWN]!r} is no array")
+    return np.dtype(dtype).itemsize * math.prod(shape)
+
+
+def _damaged(why: str) -> Refusal:
+    return Refusal(f"The newest snapshot is damaged ({why}).", fix="upwell reset --models")
 
 
 def _other(why: str) -> Refusal:
