@@ -18,7 +18,7 @@ from streams.schemas import BadEvent, decode_event
 from streams.snapshots import thaw
 from tests.fuzz.folds import World, state
 from tests.fuzz.http import PATIENCE, Requests
-from tests.rules_worker import SETTINGS
+from tests.rules_worker import NOW, SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_a_snapshot_without_a_header_is_refused(world, header):
 def test_a_misspelling_is_looked_for_among_few_names_however_many_there_are():
     said = []
     for place in (3, 90_000):
-        names = ["name%d" % n for n in range(100_000)]
+        names = [f"name{n}" for n in range(100_000)]
         names[place] = "userid"
         with pytest.raises(BadEvent) as refused_:
             decode_event(
