@@ -8,13 +8,14 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
-.PHONY: help setup demo test chaos bench lint format lock clean
+.PHONY: help setup demo test chaos fuzz bench lint format lock clean
 
 help:
 	@echo "make demo    shopping data through an embedded broker and Redis, live in the terminal"
 	@echo "make test    all tests; what needs Java says so when it is missing"
 	@echo "make chaos   random faults under load, and the proof that nothing is lost; ARGS=\"--rounds 200 --events 300000 --seed 7\""
 	@echo "make bench   all figures, each beside its peer; ARGS=\"soak --seconds 600\" takes one"
+	@echo "make fuzz    bad inputs for whatever comes from outside; ARGS=\"--seconds 600 --seed 1\""
 	@echo "make lint    ruff, mypy, import-linter      make format   let ruff set the layout"
 	@echo "make setup   only install, into .venv       make lock     renew requirements.lock"
 	@echo "make clean   remove .venv and caches"
@@ -34,6 +35,10 @@ chaos: $(READY)
 
 bench: $(READY)
 	$(BIN)/upwell bench $(ARGS)
+
+# Ten minutes for all targets by default; what fails is kept in .fuzz, with the command that repeats it.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(or $(ARGS),--seconds 600)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -71,5 +76,5 @@ lock:
 	rm -rf .venv/lock
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

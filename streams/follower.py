@@ -18,9 +18,11 @@ from streams.metrics import Metrics
 from streams.models.ids import Ids, pack, unpack
 from streams.models.lesson import Lesson
 from streams.models.models import Models
+from streams.models.soundness import Unsound, check_catalog, check_centers, check_lesson
 from streams.records import (
     Kind,
     Record,
+    damaged,
     decode,
     decode_catalog,
     decode_centers,
@@ -61,9 +63,13 @@ class Fold:
         self.stray = -1
 
     def fold(self, record: Record, offset: int) -> bool:
-        """Fold the record at an offset of the log; return whether it was accepted."""
-        self.models.version = offset
-        accepted = self._HANDLERS[record.kind](self, record)
+        """Fold the record at an offset of the log; return whether it was accepted. One that is damaged changes nothing."""
+        before, self.models.version = self.models.version, offset
+        try:
+            accepted = self._HANDLERS[record.kind](self, record)
+        except Unsound as why:
+            self.models.version = before
+            raise damaged(offset, str(why)) from None
         self.models.version = offset + 1
         return accepted
 
@@ -77,7 +83,10 @@ class Fold:
         return accepted
 
     def _lesson(self, record: Record) -> bool:
+        if record.partition < 0 or record.start < 0:
+            raise Unsound("it is of no partition")
         lesson = decode_lesson(record.body, record.version)
+        check_lesson(self.models, lesson)
         if not self.taught.accept(record):
             if (self.models.users.find(lesson.user_ids) < 0).any():
                 self.stray = self.models.version
@@ -94,6 +103,7 @@ class Fold:
 
     def _catalog(self, record: Record) -> bool:
         change, before = decode_catalog(record.body), self.models.items
+        check_catalog(change)
         self._touch(before, self.models.change_catalog(change).tolist())
         return True
 
@@ -106,12 +116,15 @@ class Fold:
 
     def _centers(self, record: Record) -> bool:
         centers = decode_centers(record.body)
+        check_centers(self.models, centers.generation, centers.at, centers.centers)
         return self.models.adopt(centers.centers, centers.generation, centers.at)
 
     def _layout(self, record: Record) -> bool:
         """Take what all must share, the count of events partitions and the settings of the models; only a reset changes it."""
         if self.partitions and not record.start:
             return False
+        if record.partition < 1:
+            raise Unsound("it is a layout of no partitions")
         if record.body not in {b"", self.knobs}:
             raise Refusal(
                 "The learned log was written with other settings of models or segments; followers would not agree.",

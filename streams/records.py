@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -22,8 +22,9 @@ from streams.failures import Refusal
 from streams.models.catalog_change import CatalogChange
 from streams.models.ids import Packed
 from streams.models.lesson import Lesson
+from streams.models.soundness import Unsound
 
-__all__ = ["CatalogChange", "Centers", "Kind", "Record", "decode", "encode"]
+__all__ = ["CatalogChange", "Centers", "Kind", "Record", "damaged", "decode", "encode"]
 
 # The newest that is read, and what most records are. In version 3 a lesson says whom to forget.
 VERSION = 3
@@ -80,7 +81,7 @@ def encode(record: Record) -> bytes:
 def decode(value: bytes | None, offset: int) -> Record:
     """Read the record at a log offset; raise Refusal when it is damaged or of another version."""
     if value is None or len(value) < _ENVELOPE.size or value[:2] != MAGIC:
-        raise _damaged(offset, "it is no record")
+        raise damaged(offset, "it is no record")
     _, version, kind, check, writer, partition, start, end = _ENVELOPE.unpack_from(value)
     if version > VERSION:
         raise Refusal(
@@ -94,14 +95,15 @@ def decode(value: bytes | None, offset: int) -> Record:
             fix="start the models over with `upwell reset --models`",
         )
     if zlib.crc32(value[_CHECKED_FROM:], zlib.crc32(value[:4])) != check:
-        raise _damaged(offset, "its checksum does not match")
+        raise damaged(offset, "its checksum does not match")
     try:
         return Record(Kind(kind), writer, partition, start, end, value[_ENVELOPE.size :], version)
     except ValueError:
-        raise _damaged(offset, f"kind {kind} is unknown") from None
+        raise damaged(offset, f"kind {kind} is unknown") from None
 
 
-def _damaged(offset: int, why: str) -> Refusal:
+def damaged(offset: int, why: str) -> Refusal:
+    """Say that the record at a log offset cannot be folded, and why."""
     return Refusal(
         f"The learned log is damaged at offset {offset}: {why}. A log is never skipped over.",
         fix="restore the topic from a replica, or start the models over with `upwell reset --models`",
@@ -121,13 +123,27 @@ def _typed(names: str) -> Sequence[tuple[np.dtype[Any], bool]]:
     return [(np.dtype("<" + name.lstrip("2")), name.startswith("2")) for name in names.split()]
 
 
-def _read(body: bytes, types: Sequence[tuple[np.dtype[Any], bool]], at: int = 0) -> Iterator[NDArray[Any]]:
-    """Yield the columns of a body from a place on."""
+def _read(body: bytes, types: Sequence[tuple[np.dtype[Any], bool]], at: int = 0) -> list[NDArray[Any]]:
+    """Give the columns of a body from a place on; raise Unsound where it is no such columns, or more than these."""
+    columns = []
     for dtype, matrix in types:
-        rows, width = _COLUMN.unpack_from(body, at)
-        column = np.frombuffer(body, dtype, rows * width, at + _COLUMN.size)
-        at += _COLUMN.size + column.nbytes
-        yield column.reshape(rows, width) if matrix else column
+        rows, width = _COLUMN.unpack_from(body, at) if at + _COLUMN.size <= len(body) else (1, 0)
+        at += _COLUMN.size
+        if (width != 1 and not matrix) or rows * width * dtype.itemsize > len(body) - at:
+            raise Unsound("its columns are not those of its kind")
+        column = np.frombuffer(body, dtype, rows * width, at) if rows * width else np.zeros(0, dtype)
+        at += column.nbytes
+        columns.append(column.reshape(rows, width) if matrix else column)
+    if at != len(body):
+        raise Unsound("it is longer than its columns")
+    return columns
+
+
+def _scalars(kinds: struct.Struct, body: bytes) -> tuple[Any, ...]:
+    """Read the numbers that a body begins with."""
+    if len(body) < kinds.size:
+        raise Unsound("it is too short for its kind")
+    return kinds.unpack_from(body)
 
 
 _LESSON_SCALARS = struct.Struct("<QQ")
@@ -170,8 +186,8 @@ def encode_lesson(lesson: Lesson) -> bytes:
 
 
 def decode_lesson(body: bytes, version: int = COMMON) -> Lesson:
-    """Read a lesson's body."""
-    events, judged = _LESSON_SCALARS.unpack_from(body)
+    """Read a lesson's body; raise Unsound where it is none."""
+    events, judged = _scalars(_LESSON_SCALARS, body)
     columns = _read(body, [*_LESSON, *(_FORGOTTEN if version >= VERSION else ())], _LESSON_SCALARS.size)
     user_blob, user_ends, user_segments, item_blob, item_ends, type_blob, type_ends, *rest = columns
     (
@@ -241,7 +257,7 @@ _CATALOG = _typed("u1 u4 i8 u1 u1 i8 u1 u4")
 
 
 def decode_catalog(body: bytes) -> CatalogChange:
-    """Read a catalogue change's body."""
+    """Read a catalogue change's body; raise Unsound where it is none."""
     blob, ends, offsets, gone, available, starts, tokens, token_ends = _read(body, _CATALOG)
     return CatalogChange(_packed(blob, ends), offsets, gone, available, starts, _packed(tokens, token_ends))
 
@@ -255,8 +271,8 @@ def encode_centers(centers: Centers) -> bytes:
 
 
 def decode_centers(body: bytes) -> Centers:
-    """Read the body of re-solved centers."""
-    generation, at = _CENTERS_SCALARS.unpack_from(body)
+    """Read the body of re-solved centers; raise Unsound where it is none."""
+    generation, at = _scalars(_CENTERS_SCALARS, body)
     (centers,) = _read(body, _typed("2f8"), _CENTERS_SCALARS.size)
     return Centers(generation, at, centers)
 

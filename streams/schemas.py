@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
@@ -221,6 +222,8 @@ class _Sent(Struct, gc=False):
 
 _TYPED: Final = msgspec.json.Decoder(_Sent).decode
 _PROPERTIES: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+# Names among which a misspelling is looked for; a record may have a hundred thousand.
+_LOOKED_AT: Final = 64
 _STEP: Final = re.compile(r"[/>]")
 
 
@@ -314,7 +317,7 @@ def _consent(properties: object) -> bool | None:
 def _missing(sent: _Sent, raws: Mapping[str, Raw]) -> BadEvent:
     """Name the field that is missing, what is there instead, and the likely misspelling."""
     field = next(name for name in ("type", "user_id", "item_id", "value") if getattr(sent, name) is None)
-    names = {name.replace("_", "").lower(): name for name in raws if name != field}
+    names = {name.replace("_", "").lower(): name for name in islice(raws, _LOOKED_AT) if name != field}
     near = difflib.get_close_matches(field.replace("_", ""), names, n=1, cutoff=0.7)
     found = "null" if field in raws else f"only {', '.join(map(quoted, list(raws)[:8]))}" if raws else "an empty object"
     mend = f"rename {quoted(names[near[0]])} to `{field}`" if near else f"add `{field}`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from streams.failures import Refusal
 from streams.follower import Fold
 from streams.learned import Taught
-from streams.models.ids import Ids
+from streams.models.ids import Ids, Packed
 from streams.models.models import Models
+from streams.models.snapshot_soundness import check_arrays
+from streams.models.soundness import Unsound, check_ids
 from streams.records import encode_knobs
 
 __all__ = ["Frozen", "freeze", "thaw", "users_of"]
@@ -22,6 +25,13 @@ __all__ = ["Frozen", "freeze", "thaw", "users_of"]
 # The newest that is read. In version 2 is who was active when; a fold without limits has nothing of it, and is version 1.
 VERSION = 2
 _MAGIC = b"ULSNAP"
+# What the arrays of models are made of; all is little endian.
+_DTYPES = frozenset({"|u1", "|i1", "<i2", "<i4", "<i8", "<f4", "<f8"})
+_AXES, _LONGEST = 2, 1 << 40
+# A byte of a zlib stream stands for at most so many.
+_DENSEST = 1032
+_LARGEST = 1 << 63  # what an offset stays below
+_SHOWN = 40  # characters of a foreign name that tell what it is
 
 
 class _Header(msgspec.Struct):
@@ -66,11 +76,16 @@ def freeze(fold: Fold) -> Frozen:
 
 
 def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -> Fold:
-    """Read a snapshot into a new fold; raise Refusal when it is of a newer version or does not fit the settings."""
-    header, end = _header(data)
+    """Read a snapshot into a new fold; raise Refusal when it is damaged, of a newer version or does not fit the settings."""
+    header, end = _begin(data)
     if header.knobs not in {b"", encode_knobs(parameters)}:
         raise _other("the learned log says so")
-    arrays = dict(_arrays(header, zlib.decompress(memoryview(data)[end:])))
+    try:
+        arrays = dict(_arrays(header, _inflated(header, memoryview(data)[end:])))
+        check_arrays(Models(**parameters), arrays)
+    except (Unsound, zlib.error) as error:
+        # A program that wrote no settings cannot be told apart from one with others.
+        raise (_damaged if header.knobs else _other)(str(error)) from None
     try:
         models = Models.from_arrays(arrays, **parameters)
     except (KeyError, ValueError) as error:
@@ -82,19 +97,26 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
 
 def users_of(data: bytes | bytearray) -> Ids | None:
     """Read who is known to a snapshot, also to the beginning of one whose rest is lost; None where that is lost as well."""
-    header, end = _header(data)
-    found = dict(_arrays(header, zlib.decompressobj().decompress(memoryview(data)[end:])))
-    own = {name: found[f"users.{name}"] for name in ("blob", "ends") if f"users.{name}" in found}
-    return Ids.from_arrays(own) if len(own) == 2 else None
+    header, end = _begin(data)
+    try:
+        body = zlib.decompressobj().decompress(memoryview(data)[end:], _whole(header) + 1)
+        found = dict(_arrays(header, memoryview(body)))
+        own = {name: found[f"users.{name}"] for name in ("blob", "ends") if f"users.{name}" in found}
+        if len(own) < 2:
+            return None
+        check_ids(Packed(own["blob"], own["ends"]), "users")
+    except (Unsound, zlib.error) as error:
+        raise _damaged(str(error)) from None
+    return Ids.from_arrays(own)
 
 
-def _header(data: bytes | bytearray) -> tuple[_Header, int]:
+def _begin(data: bytes | bytearray) -> tuple[_Header, int]:
     """Read what stands before the arrays, and where they begin."""
     if data[: len(_MAGIC)] != _MAGIC:
         raise Refusal("The newest snapshot is none of Upwell's.", fix="upwell reset --models")
     start = len(_MAGIC) + 4
     end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
-    header = msgspec.json.decode(bytes(data[start:end]), type=_Header)
+    header = _header(bytes(data[start:end]))
     if header.version > VERSION:
         raise Refusal(
             f"The newest snapshot is of version {header.version}; this program reads up to version {VERSION}.",
@@ -103,16 +125,52 @@ def _header(data: bytes | bytearray) -> tuple[_Header, int]:
     return header, end
 
 
-def _arrays(header: _Header, body: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
+def _header(data: bytes) -> _Header:
+    try:
+        header = msgspec.json.decode(data, type=_Header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(f"its header is none: {error}") from None
+    places = [*header.taught.items(), *(pair for known in header.origins.values() for pair in known.items())]
+    if not all(0 <= number < _LARGEST for pair in (*places, (header.partitions,), header.origins) for number in pair):
+        raise _damaged("its header names places that are none")
+    return header
+
+
+def _inflated(header: _Header, packed: memoryview) -> memoryview:
+    """Inflate the arrays that a header tells of, to their size and not a byte more."""
+    whole = _whole(header)
+    if whole > _DENSEST * (len(packed) + 1):
+        raise Unsound("its header tells of more than its bytes can hold")
+    inflate = zlib.decompressobj()
+    body = memoryview(inflate.decompress(packed, whole + 1))
+    if len(body) != whole or not inflate.eof or inflate.unused_data:
+        raise Unsound("its bytes are more or less than its header tells of")
+    return body
+
+
+def _whole(header: _Header) -> int:
+    return sum(_size(name, dtype, shape) for name, dtype, shape in header.arrays)
+
+
+def _arrays(header: _Header, body: memoryview) -> Iterator[tuple[str, NDArray[Any]]]:
     """Give the arrays by name, as far as they are there."""
     at = 0
     for name, dtype, shape in header.arrays:
-        count = int(np.prod(shape))
-        size = count * np.dtype(dtype).itemsize
+        size = _size(name, dtype, shape)
         if at + size > len(body):
             return
-        yield name, np.frombuffer(body, dtype, count, at).reshape(shape)
+        yield name, np.frombuffer(body[at : at + size], dtype).reshape(shape) if size else np.zeros(shape, dtype)
         at += size
+
+
+def _size(name: str, dtype: str, shape: list[int]) -> int:
+    if dtype not in _DTYPES or len(shape) > _AXES or not all(0 <= length <= _LONGEST for length in shape):
+        raise Unsound(f"{name[:_SHOWN]!r} is no array")
+    return np.dtype(dtype).itemsize * math.prod(shape)
+
+
+def _damaged(why: str) -> Refusal:
+    return Refusal(f"The newest snapshot is damaged ({why}).", fix="upwell reset --models")
 
 
 def _other(why: str) -> Refusal:

@@ -42,6 +42,8 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem.response()
     except web.HTTPException as error:
         return Problem(HTTPStatus(error.status), error.text or error.reason, headers=_kept(error)).response()
+    except web.RequestPayloadError:
+        return Problem(HTTPStatus.BAD_REQUEST, "the body is not what its Content-Encoding says").response()
     except (RedisError, KafkaError, OSError) as error:
         log.warning("%s %s: %s", request.method, _route(request), error, extra=_about(request))
         away = "a server behind this one does not answer; try again"

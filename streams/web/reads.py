@@ -17,6 +17,7 @@ from streams.web.problems import Problem
 __all__ = ["Reads"]
 
 LISTED, MOST = 20, 100
+DIGITS = 20  # more than any number needs, fewer than Python refuses to read
 
 
 class Reads:
@@ -65,7 +66,7 @@ class Reads:
 
 def _top(request: web.Request) -> int:
     text = request.query.get("n", str(LISTED))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST):
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS and 1 <= int(text) <= MOST):
         raise Problem(HTTPStatus.BAD_REQUEST, f"n is {text[:20]!r}, but must be a whole number from 1 to {MOST}")
     return int(text)
 

@@ -122,7 +122,7 @@ def test_an_event_on_a_wrong_partition_counts_where_it_was_sent_again_and_once(t
     assert oracle.events == 0
     assert oracle.faults()["re-keyed lost"] == 1
     for offset in (5, 6):
-        astray.put("events", offset, VALUES[0], **{"upwell_rekeyed": b"%d:0" % user})
+        astray.put("events", offset, VALUES[0], upwell_rekeyed=b"%d:0" % user)
     oracle.absorb(astray)
     assert oracle.events == 1
     assert oracle.faults()["re-keyed lost"] == 0

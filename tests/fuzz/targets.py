@@ -1,0 +1,193 @@
+"""What is fuzzed: each target takes bytes, raises nothing but what is documented, and holds its invariants.
+
+A target is made once for a process; ``make`` gives a bad input, ``run`` tries it and tells whether it was taken.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import ClassVar
+
+import msgspec
+
+from state.profiles import DamagedProfile, Stored
+from streams.commands.output import clean, glance
+from streams.decode import Batch, decode_batch
+from streams.failures import Refusal
+from streams.records import decode, encode
+from streams.schemas import BadEvent, BadItem, decode_event, decode_item
+from streams.settings import SettingsError, load
+from tests.fuzz import seeds
+from tests.fuzz.folds import Folds, Snapshots
+from tests.fuzz.http import Requests
+from tests.fuzz.mutate import mutated
+from tests.fuzz.target import Target
+from tests.rules_worker import SETTINGS, Message
+
+__all__ = ["TARGETS"]
+
+NOW = 1.7e9
+# Between the parts of an input that is several things, such as a key and a value.
+BETWEEN = b"\xff\x00\xff"
+
+
+def _refused(reason: Exception, longest: int) -> bool:
+    """Check that a reason is a sentence that fits into a header; it is no fault."""
+    assert len(str(reason).encode()) < 4 * longest
+    return False
+
+
+def assert_printable(reason: Exception) -> None:
+    """Check that a terminal obeys no letter of a reason."""
+    assert str(reason).isprintable()
+
+
+class Events(Target):
+    """Messages on `events`: an event, or BadEvent in one short sentence; what is taken is the same when sent again."""
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.EVENTS)
+
+    def run(self, data: bytes) -> bool:
+        try:
+            event = decode_event(data, received=NOW, skew=300.0)
+        except BadEvent as bad:
+            return _refused(bad, 600)
+        again = decode_event(msgspec.json.encode(_sent(event)), received=NOW, skew=300.0)
+        assert again == event
+        assert 0 < event.time <= NOW + 300
+        return True
+
+
+def _sent(event: object) -> dict[str, object]:
+    fields = msgspec.structs.asdict(event)  # type: ignore[arg-type]
+    return {name: value for name, value in fields.items() if value is not None and name != "time"}
+
+
+class Items(Target):
+    """Messages on `items`, key and value: an item, or BadItem."""
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.ITEMS)
+
+    def run(self, data: bytes) -> bool:
+        key, found, value = data.partition(BETWEEN)
+        try:
+            item = decode_item(key or None, value if found else None)
+        except BadItem as bad:
+            return _refused(bad, 600)
+        if found:
+            assert decode_item(key or None, msgspec.json.encode(item)) == item
+        return True
+
+
+class Placed(Target):
+    """Whole messages with key and headers: each is an event here, sent home, or a dead letter; and no header is believed."""
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.MESSAGES)
+
+    def run(self, data: bytes) -> bool:
+        key, header, value, *_ = [*data.split(BETWEEN), b"", b"", b""]
+        name = header[:14].decode(errors="replace")
+        message = Message(7, value, key, headers=[(name, header[14:])])
+        decoded = decode_batch(Batch({2: [message]}, {2: 7}), SETTINGS, 3, _Nobody())
+        kept = decoded.events[2]
+        assert len(kept) + len(decoded.dead) + len(decoded.rekeyed) == 1
+        assert all(letter.value == value and letter.key == key for letter in decoded.dead)
+        assert all(placed.origin is None or min(placed.origin) >= 0 for placed in kept)
+        return bool(kept)
+
+
+class _Nobody:
+    def home(self, _user_id: str) -> int | None:
+        return None
+
+
+class Records(Target):
+    """Values of the learned log: a record that is written as it was read, or Refusal."""
+
+    def __init__(self) -> None:
+        self._records = seeds.records()
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, self._records)
+
+    def run(self, data: bytes) -> bool:
+        try:
+            record = decode(data, 12)
+        except Refusal as refusal:
+            return _refused(refusal, 600)
+        assert encode(record) == data
+        return True
+
+
+class SettingsFiles(Target):
+    """A file of settings: settings, or SettingsError in one sentence."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._file = Path(self._folder.name) / "upwell.toml"
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.TOML)
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def run(self, data: bytes) -> bool:
+        self._file.write_bytes(data)
+        try:
+            load(self._file)
+        except SettingsError as wrong:
+            return _refused(wrong, 2_000)
+        return True
+
+
+class StoredProfiles(Target):
+    """A user's hash in Redis that somebody else wrote: a profile, or DamagedProfile."""
+
+    _FIELDS: ClassVar = (b"at:0", b"events", b"updated_at", b"segment", b"history", b"interests", b"interests_at")
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.HASHES)
+
+    def run(self, data: bytes) -> bool:
+        values = data.split(BETWEEN)
+        try:
+            Stored.from_hash("ada", dict(zip(self._FIELDS, values, strict=False)))
+        except DamagedProfile as damaged:
+            assert_printable(damaged)
+            return False
+        return True
+
+
+class Shown(Target):
+    """Bytes of strangers as the commands show them: never a letter that a terminal obeys."""
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.EVENTS)
+
+    def run(self, data: bytes) -> bool:
+        text = data.decode(errors="surrogateescape")
+        letters = clean(text), glance(data)
+        assert all(letter.isprintable() or letter in "\u200c\u200d" for shown in letters for letter in shown)
+        assert len(letters[1]) <= 80
+        return letters[0] == text
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "events": Events,
+    "items": Items,
+    "messages": Placed,
+    "records": Records,
+    "folds": Folds,
+    "snapshots": Snapshots,
+    "settings": SettingsFiles,
+    "profiles": StoredProfiles,
+    "shown": Shown,
+    "http": Requests,
+}
