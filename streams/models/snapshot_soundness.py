@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["check_arrays"]
 
 # Arrays that snapshots of before did not have.
-_LATER: Final = ("visits.user_segments", "visits.user_kinds")
+_LATER: Final = ("visits.user_segments", "visits.user_kinds", "members.of_days")
 # Axes that follow what was learned, "" where an axis is as with empty models; "any" is bounded by what is beside it.
 _AXES: Final = {
     "solved_centers": ("", "dimensions"),
@@ -30,7 +30,7 @@ _AXES: Final = {
     **dict.fromkeys(("catalog.tokens_blob", "catalog.tokens_ends", "habits.names_blob", "habits.names_ends"), ("any",)),
     **dict.fromkeys(("visits.item_users", "visits.item_positions"), ("any",)),
     **dict.fromkeys(("visits.user_items", "visits.user_weights", "visits.user_times"), ("any",)),
-    **dict.fromkeys(_LATER, ("any",)),
+    **dict.fromkeys(("visits.user_segments", "visits.user_kinds"), ("any",)),
     "visits.item_count": ("items",),
     "visits.user_count": ("users",),
     **dict.fromkeys(("popularity.short", "popularity.long", "popularity.first_seen"), ("items",)),
@@ -41,6 +41,7 @@ _AXES: Final = {
     "catalog.posting_count": ("tokens",),
     "catalog.recent": ("users", ""),
     "members.of_user": ("users",),
+    "members.of_days": ("users", ""),
     **dict.fromkeys(("active_users.seen", "active_users.numbers"), ("all users",)),
     **dict.fromkeys(("active_items.seen", "active_items.numbers"), ("all items",)),
     "segments.reservoir": ("held", "dimensions"),
@@ -78,6 +79,7 @@ _INDEXES: Final = {
     "catalog.posting_count": (0, "any"),
     "catalog.recent": (-1, "entries"),
     "members.of_user": (-1, "sizes"),
+    "members.of_days": (-1, "sizes"),
     "members.sizes": (0, "any"),
     "members.days": (-1, "any"),
     "members.today": (-1, "any"),
