@@ -294,7 +294,7 @@ class Intake:
         with self._metrics.stage("commit"):
             goals = self._positions.goals(answer.ends)
             self._positions.committed(goals, await self._store.commit(answer.writes, goals))
-        self._pipeline.profiles.let_go(answer.users, answer.forgotten)
+        self._pipeline.profiles.let_go(answer.users, answer.gone)
         await self._commit_to_kafka()
 
     def _count(self, answer: Answer) -> None:

@@ -51,7 +51,7 @@ class Loop:
     def finish(self, answer: Answer) -> None:
         """Do what the log, Redis and Kafka would do for an answer."""
         self.append(answer.records)
-        self.pipeline.profiles.let_go(answer.users, answer.forgotten)
+        self.pipeline.profiles.let_go(answer.users, answer.gone)
 
     def append(self, records: Sequence[bytes]) -> None:
         """Fold records as if the log had returned them, and solve the segments when the keeper would."""

@@ -43,8 +43,12 @@ class Answer:
     ends: Mapping[int, int] = field(default_factory=dict)
     received: list[float] = field(default_factory=list)
     users: Collection[str] = ()
-    forgotten: Collection[str] = ()
     events: int = 0
+
+    @property
+    def gone(self) -> list[str]:
+        """The users of whom nothing is left."""
+        return [write.user_id for writes in self.writes.values() for write in writes if write.gone]
 
 
 class Pipeline:
@@ -141,7 +145,6 @@ class Pipeline:
 
     def _forget(self, answer: Answer, observed: Observed) -> None:
         """Say that users were forgotten, before anything is said of them again, and write those who are given no list."""
-        answer.forgotten = [*observed.forgotten]
         answer.segments += [SegmentChange(user_id.encode(), None) for user_id in observed.forgotten]
         for user_id, (partition, profile) in observed.wishes.items():
             if user_id not in observed.triggers:

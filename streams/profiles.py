@@ -101,10 +101,10 @@ class Profiles:
             self.histories.renumber(self._items.keep(items), self.types.keep(types))
             self._tidy_at = max(_FEWEST, 2 * (len(items) + len(types)))
 
-    def let_go(self, users: Collection[str], forgotten: Collection[str] = ()) -> None:
-        """Allow the profiles of a batch to be dropped, for its changes are in Redis; drop those forgotten at once."""
+    def let_go(self, users: Collection[str], gone: Collection[str] = ()) -> None:
+        """Allow the profiles of a batch to be dropped, for its changes are in Redis; drop at once who is gone."""
         self._held.remove(users)
-        for user_id in forgotten:
+        for user_id in gone:
             if user_id in self._cache and not any(user_id in held for held in self._held):
                 self._drop(user_id)
 

@@ -162,7 +162,7 @@ class Worker:
         try:
             goals = self.positions.goals(answer.ends)
             self.positions.committed(goals, await self.wire.commit(answer.writes, goals))
-            self.pipeline.profiles.let_go(answer.users, answer.forgotten)
+            self.pipeline.profiles.let_go(answer.users, answer.gone)
         except Exception as error:
             if not is_transient(error):
                 raise

@@ -15,6 +15,7 @@ from streams.models.ids import pack
 from streams.models.lesson import Lesson
 from streams.models.sources import FEATURES, SOURCES
 from streams.records import (
+    COMMON,
     VERSION,
     Centers,
     Kind,
@@ -162,8 +163,8 @@ def test_a_record_of_a_newer_version_is_refused_with_what_to_do():
 
 
 def test_a_record_of_an_older_version_is_refused_with_what_to_do():
-    older = SAMPLE[:2] + bytes([VERSION - 1]) + SAMPLE[3:]
-    with pytest.raises(Refusal, match=f"of version {VERSION - 1} at offset 12; this program reads version {VERSION}") as refusal:
+    older = SAMPLE[:2] + bytes([COMMON - 1]) + SAMPLE[3:]
+    with pytest.raises(Refusal, match=f"of version {COMMON - 1} at offset 12; this program reads from {COMMON} on") as refusal:
         decode(older, 12)
     assert "upwell reset --models" in refusal.value.fix
 

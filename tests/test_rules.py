@@ -22,7 +22,7 @@ from streams.learned import Taught, Teacher
 from streams.models.ids import pack
 from streams.models.lesson import Lesson
 from streams.models.models import Models
-from streams.observe import Observer, Teaching
+from streams.observe import Teaching
 from streams.positions import Positions
 from streams.profiles import Profiles
 from streams.records import Record
@@ -241,12 +241,13 @@ def patched(*broken: tuple[str, str]) -> Callable[[str], str]:
     return lambda name: text if name == "write_users" else script(name)
 
 
-def forget_all_before_and_after(self: Observer, observed: Any, teaching: Any, profile: Any, placed: Any, *, folded: bool) -> None:
-    FORGET(self, observed, teaching, profile, placed, folded=False)
-
-
-def forget_profiles_only(self: Teaching, user_id: str, offset: int) -> None:
-    pass
+def settle_too_little(self: Teaching) -> None:
+    """Teach of those who came back in the same batch what they did before, too."""
+    last = {visit[0]: number for number, visit in enumerate(self.visits)}
+    for user_id, (visits, judged, offset) in self.forgotten.items():
+        back = last.get(self.users.get(user_id, -1), -1) >= visits
+        self.forgotten[user_id] = (0 if back else visits), judged, offset
+    SETTLE(self)
 
 
 def apply_then_forget(self: Models, lesson: Lesson) -> Any:
@@ -257,7 +258,7 @@ def apply_then_forget(self: Models, lesson: Lesson) -> Any:
     return items
 
 
-FORGET, APPLY = Observer._forget, Models.apply
+SETTLE, APPLY = Teaching.settle, Models.apply
 USER_FENCE = "if not stored or tonumber(stored) < tonumber(at) then", "if true then"
 BATCH_FENCE = "if applied >= stop then return -2 end", ""
 
@@ -275,9 +276,8 @@ BROKEN: dict[str, tuple[object, str, object]] = {
     "rule 3: records under way are not looked at": (Teacher, "start", start_without_flying),
     "rule 3: no split at what is taught": (Teacher, "start", start_without_taught),
     "rule 3: no split at all": (Teacher, "start", start_without_either),
-    "rule 3: a user who came back is forgotten again by a replay": (Observer, "_forget", forget_all_before_and_after),
-    "rule 3: the models are not told whom to forget": (Teaching, "forget", forget_profiles_only),
-    "rule 3: what a forgotten user did in the same batch is taught": (Teaching, "settle", lambda self: None),
+    "rule 3: the models are not told whom to forget": (Models, "_forget", lambda self, lesson: None),
+    "rule 3: what a forgotten user did in the same batch is taught": (Teaching, "settle", settle_too_little),
     "rule 3: a lesson is learned before it makes forget": (Models, "apply", apply_then_forget),
     "rule 4: a refused record is not noticed": (Teacher, "refused", refused_never),
     "rule 4: a refused record is forgotten before its chain resumes": (Teacher, "refused", refused_forgotten),

@@ -36,11 +36,11 @@ class TrendingItems(msgspec.Struct):
 
 
 class SentEvent(msgspec.Struct):
-    """What a user did to an item; more fields may come along, as ``properties``."""
+    """What a user did to an item; more fields may come along, as ``properties``. A ``forget`` and a ``consent`` name no item."""
 
     user_id: str
-    item_id: str
     type: str
+    item_id: str | None = None
     timestamp: float | str | None = None
     value: float | None = None
     session_id: str | None = None
