@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
-.PHONY: help setup demo test chaos fuzz bench lint format lock clean
+.PHONY: help setup demo test chaos fuzz bench lint audit sbom format lock clean
 
 help:
 	@echo "make demo    shopping data through an embedded broker and Redis, live in the terminal"
@@ -16,7 +16,8 @@ help:
 	@echo "make chaos   random faults under load, and the proof that nothing is lost; ARGS=\"--rounds 200 --events 300000 --seed 7\""
 	@echo "make bench   all figures, each beside its peer; ARGS=\"soak --seconds 600\" takes one"
 	@echo "make fuzz    bad inputs for whatever comes from outside; ARGS=\"--seconds 600 --seed 1\""
-	@echo "make lint    ruff, mypy, import-linter      make format   let ruff set the layout"
+	@echo "make lint    ruff, mypy, import-linter, audit   make format   let ruff set the layout"
+	@echo "make audit   known weaknesses of the packages   make sbom     list them in sbom.json"
 	@echo "make setup   only install, into .venv       make lock     renew requirements.lock"
 	@echo "make clean   remove .venv and caches"
 
@@ -45,6 +46,28 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory audit
+
+# An environment of their own: what looks at the lock is not a part of it.
+SUPPLY := .venv/supply
+$(SUPPLY)/bin/pip-audit:
+	@$(PYTHON) -m venv --clear $(SUPPLY) && $(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 \
+		pip-audit==2.10.1 cyclonedx-bom==7.5.0
+
+# Fails for a weakness, not for a database that is away.
+audit:
+	@$(MAKE) --no-print-directory $(SUPPLY)/bin/pip-audit >/dev/null 2>&1 \
+		|| { echo "audit: skipped, for pip-audit cannot be installed"; exit 0; }; \
+	rm -f $(SUPPLY)/found; \
+	if $(SUPPLY)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --vulnerability-service osv \
+		--timeout 10 --progress-spinner off --format columns --output $(SUPPLY)/found 2>$(SUPPLY)/log; \
+	then echo "audit: no known weakness"; \
+	elif [ -s $(SUPPLY)/found ]; then cat $(SUPPLY)/found; exit 1; \
+	else echo "audit: skipped, for its data cannot be reached ($$(tail -n 1 $(SUPPLY)/log | cut -c 1-80))"; fi
+
+sbom: $(SUPPLY)/bin/pip-audit
+	$(SUPPLY)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file sbom.json
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -116,7 +116,16 @@ def test_every_volume_is_used_and_every_mounted_folder_exists(compose, root):
 def test_two_workers_run_without_any_right_they_do_not_need(worker):
     assert worker["deploy"]["replicas"] == 2
     assert worker["read_only"]
-    assert worker["cap_drop"] == ["ALL"]
+    assert worker["tmpfs"] == ["/tmp", "/var/lib/upwell"]  # noqa: S108 - inside the container
+    assert not {"privileged", "cap_add", "devices", "pid", "network_mode", "user"} & worker.keys()
+
+
+def test_no_service_can_get_a_right_that_it_does_not_have(compose):
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        # The images of these two write their configuration when they start.
+        assert service.get("read_only", False) or name in {"kafka", "grafana"}, name
 
 
 def test_there_is_a_port_for_every_worker(worker):

@@ -169,7 +169,7 @@ def test_what_each_command_needs_is_enough(given, outside, stack, tmp_path):
     worker.stop()
     assert worker.exit_code == 0, worker.words()
     assert "WARNING" not in worker.words()
-    assert "nothing" in upwell(operator, "reset", "--yes")[1]
+    assert settled(operator, "reset", "--yes")["reset"] == []
     assert settled(operator, "reset", "--yes", "--models")["reset"]
 
 
