@@ -16,6 +16,7 @@ from streams.models.lesson import Lesson
 from streams.models.sources import FEATURES, SOURCES
 from streams.records import (
     COMMON,
+    COMMON,
     VERSION,
     Centers,
     Kind,

@@ -10,13 +10,13 @@ from streams.commands.options import Json, with_settings
 from streams.commands.output import clean, console, table, write_json
 
 if TYPE_CHECKING:
-    from streams.checks import Check
+    from streams.checks.check import Check
     from streams.settings import Settings
 
 
 @with_settings("brokers", "redis", "group", "prefix", "http", "partitions")
 def doctor(settings: "Settings", json: Json = False) -> None:
-    """Check that brokers and Redis answer, that the topics are right, that Redis keeps its data; print the fixes.
+    """Check brokers, topics, how long events are kept, snapshots, lag, clocks, Redis and its rights; print the fixes.
 
     It changes nothing. The exit status is 1 when something is wrong.
 
@@ -25,7 +25,7 @@ def doctor(settings: "Settings", json: Json = False) -> None:
     upwell doctor --brokers kafka:9092 --redis redis://redis:6379/0
     upwell doctor --json | jq -r '.checks[] | select(.ok | not) | .fix'
     """
-    from streams.checks import checks
+    from streams.checks.look import checks
 
     found = asyncio.run(checks(settings))
     healthy = all(check.ok for check in found)

@@ -113,7 +113,7 @@ def test_a_lost_dead_letter_is_found(oracle, topics):
     assert found(oracle, topics) == {"dead letters lost": 1}
 
 
-def test_an_event_on_a_wrong_partition_counts_where_it_was_sent_again_and_once(topics):
+def test_an_event_on_a_wrong_partition_counts_where_it_was_sent_again_and_once():
     oracle, astray = Oracle(Settings(), 2), Topics()
     astray.put("events", 0, VALUES[0])
     user = 1 if oracle_home(oracle) == 0 else 0

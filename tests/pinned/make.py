@@ -77,6 +77,9 @@ class Writer:
 
 
 def _message(offset: int, chance: random.Random) -> Message:
+    if offset % 97 == 96:
+        body: dict[str, object] = {"type": "forget", "user_id": f"u{chance.randrange(USERS)}", "timestamp": NOW + 60 * offset}
+        return Message(offset, json.dumps(body).encode())
     user, item = int(USERS * chance.random() ** 2), int(ITEMS * chance.random() ** 2)
     kind = chance.choice(["view", "view", "cart", "purchase", "dislike"])
     body = {"type": kind, "user_id": f"u{user}", "item_id": f"i{item}", "timestamp": NOW + 60 * offset}

@@ -6,7 +6,6 @@ import asyncio
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,11 @@ from aiokafka.errors import KafkaError
 
 from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
+from streams.checks.check import Check
+from streams.checks.clocks import events_clock, redis_clock
+from streams.checks.kept import kept
+from streams.checks.learned_log import learned_log
+from streams.checks.redis_rights import fail_over, rights
 from streams.dead_letters import partitions_of
 from streams.ends import ends_of
 from streams.security import redis_url
@@ -29,16 +33,8 @@ if TYPE_CHECKING:
 
 OLDEST_REDIS = (6, 2)  # the first whose scripts and commands the state needs
 ANSWER_WITHIN = 3.0  # s for the worker's page
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; a fix beside `ok` is advice."""
-
-    name: str
-    ok: bool
-    found: str
-    fix: str | None = None
+FEW = 1_000  # offsets that are looked at one by one
+LOOK_MS = 1_000
 
 
 async def checks(settings: Settings) -> list[Check]:
@@ -53,12 +49,14 @@ async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
     try:
         async with consuming(settings) as consumer:
             found = await _topics(settings)
+            clock = await events_clock(consumer, settings.topics.events)
             ends.update(await _ends(consumer, settings.topics.events))
     except (Away, KafkaError) as error:
         return [Check("brokers", ok=False, found=f"nobody answers at {settings.brokers}", fix=str(error))]
     wanted = topics(settings)
     first = Check("brokers", ok=True, found=f"answer at {settings.brokers}")
-    return [first, *(_topic(role, topic, found.get(topic.name), settings) for role, topic in wanted.items())]
+    shapes = [_topic(role, topic, found.get(topic.name), settings) for role, topic in wanted.items()]
+    return [first, *shapes, *kept(found, settings), clock]
 
 
 async def _topics(settings: Settings) -> Mapping[str, Found]:
@@ -87,17 +85,53 @@ async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
 
 
 async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
-    redis = open_redis(redis_url(settings))
+    redis, keys = open_redis(redis_url(settings)), Keys(settings.prefix)
     try:
         with redis_or_failed(settings):
             info = await _info(redis)
-            found = [_version(info, settings), *await _advice(redis)]
-            applied: Any = await redis.hgetall(Keys(settings.prefix).applied)
+            found = [
+                _version(info, settings),
+                await rights(redis, keys),
+                *await _advice(redis),
+                *await fail_over(redis, settings.intake.rewind_s),
+            ]
+            found.append(await redis_clock(redis))
+            applied: Any = await redis.hgetall(keys.applied)
+            if ends:
+                async with consuming(settings) as consumer:
+                    found += await learned_log(consumer, redis, keys, settings)
     except Away as error:
         return [Check("redis", ok=False, found=f"nobody answers at {settings.redis.masked}", fix=str(error))]
     finally:
         await redis.aclose()
-    return [*found, _offsets({int(partition): int(offset) for partition, offset in applied.items()}, ends, settings)]
+    known = {int(partition): int(offset) for partition, offset in applied.items()}
+    return [*found, _offsets(known, ends, await _markers(known, ends, settings), settings)]
+
+
+async def _markers(applied: Mapping[int, int], ends: Mapping[int, int], settings: Settings) -> int:
+    """How many of the last offsets hold no event: the ends of transactions, and what was taken back, wait for nobody."""
+    begins = {
+        partition: applied.get(partition, 0) for partition, end in ends.items() if 0 < end - applied.get(partition, 0) <= FEW
+    }
+    if not begins or not applied:
+        return 0
+    async with consuming(settings, isolation_level="read_committed") as consumer:
+        places = {partition: TopicPartition(settings.topics.events, partition) for partition in begins}
+        consumer.assign([*places.values()])
+        for partition, begin in begins.items():
+            consumer.seek(places[partition], begin)
+        seen = 0
+        while not await _reached(consumer, {places[partition]: ends[partition] for partition in begins}):
+            found = await consumer.getmany(timeout_ms=LOOK_MS)
+            if not found:
+                break
+            seen += sum(map(len, found.values()))
+        passed = sum([int(await consumer.position(place)) - begins[partition] for partition, place in places.items()])
+    return max(0, passed - seen)
+
+
+async def _reached(consumer: AIOKafkaConsumer, goals: Mapping[TopicPartition, int]) -> bool:
+    return all([await consumer.position(place) >= end for place, end in goals.items()])
 
 
 async def _info(redis: Client) -> Mapping[str, Any]:
@@ -128,7 +162,7 @@ async def _advice(redis: Client) -> list[Check]:
     ]
 
 
-def _offsets(applied: Mapping[int, int], ends: Mapping[int, int], settings: Settings) -> Check:
+def _offsets(applied: Mapping[int, int], ends: Mapping[int, int], markers: int, settings: Settings) -> Check:
     """Whether what was applied can be of this events topic (rule 8)."""
     if not applied or not ends:
         return Check("offsets", ok=True, found="nothing was applied yet" if ends else "there is no events topic yet")
@@ -141,7 +175,7 @@ def _offsets(applied: Mapping[int, int], ends: Mapping[int, int], settings: Sett
             "it was recreated, or has fewer partitions",
             fix="upwell reset",
         )
-    behind = sum(end - applied.get(partition, 0) for partition, end in ends.items())
+    behind = sum(end - applied.get(partition, 0) for partition, end in ends.items()) - markers
     return Check("offsets", ok=True, found=f"{behind:,} events wait to be applied" if behind else "all is applied")
 
 
