@@ -89,8 +89,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             if not self._settled:
                 return
             mine = self._consumer.assignment()
+            ours = {place: offset for place, offset in places.items() if place in mine}
+            if not ours:
+                return  # others were given all of them while this worker was away
             try:
-                await self._consumer.commit({place: offset for place, offset in places.items() if place in mine})
+                await self._consumer.commit(ours)
             except KafkaError as error:
                 log.debug("committing offsets to Kafka failed: %s", error)
 
