@@ -16,7 +16,6 @@ from streams.models.lesson import Lesson
 from streams.models.sources import FEATURES, SOURCES
 from streams.records import (
     COMMON,
-    COMMON,
     VERSION,
     Centers,
     Kind,
