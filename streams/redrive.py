@@ -86,7 +86,7 @@ class Redrive:
         async with _sending(self._settings) as (producer, atomic):
             async for some in _grouped(self.waiting()):
                 if first:
-                    await ensure(self._settings)
+                    await ensure(self._settings, "redriven")
                     first = False
                 for one in await self._sent(producer, some, atomic=atomic):
                     yield one

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -298,6 +299,14 @@ def together(broker, topic, values):
     asyncio.run(send())
 
 
+async def create(broker, topic):
+    """A topic of one partition, as the command makes it; one that is sent to before would have more."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
+
+
 def headers(name, error: str = "bad_json", offset: int = 3):
     return {
         "topic": name("events"), "partition": "2", "offset": str(offset), "stage": "decode", "error": error, "message": NASTY,
@@ -408,6 +417,7 @@ def test_without_transactions_what_was_in_hand_when_a_redrive_was_killed_is_told
     run, broker, kafka_options, group, messages, name
 ):
     origins = [(f"{name('events')}-2-4", b"{" * 2000), (f"{name('events')}-2-3", b"")]
+    asyncio.run(create(broker, name("redriven")))
     cut = {"topic": name("dead"), "done": False, "sent": [(origin, zlib.crc32(value)) for origin, value in origins]}
     together(broker, name("redriven"), [json.dumps(cut).encode(), json.dumps(cut | {"topic": "another"}).encode()])
     status, out, err = run("dead", "redrive", "--json", "--group", group, *kafka_options)
