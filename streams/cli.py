@@ -16,6 +16,7 @@ from streams.commands.failures import told
 from streams.commands.item import item
 from streams.commands.plan import plan
 from streams.commands.push import push
+from streams.commands.rebuild import rebuild
 from streams.commands.recommend import recommend
 from streams.commands.redrive import redrive
 from streams.commands.reset import reset
@@ -79,6 +80,7 @@ _COMMANDS = (
     (bench, "What it does on this machine, beside its peers."),
     (plan, "What a load needs: workers, memory, Redis, Kafka; and what is full first."),
     (doctor, "Check brokers, topics, Redis and settings; print the fixes."),
+    (rebuild, "Make profiles and models anew from the events that Kafka still has."),
     (reset, "Accept a recreated topic or another number of partitions."),
 )
 for _command, _summary in _COMMANDS:
