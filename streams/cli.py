@@ -18,6 +18,7 @@ from streams.commands.forget import forget
 from streams.commands.item import item
 from streams.commands.plan import plan
 from streams.commands.push import push
+from streams.commands.rebuild import rebuild
 from streams.commands.recommend import recommend
 from streams.commands.redrive import redrive
 from streams.commands.reset import reset
@@ -83,6 +84,7 @@ _COMMANDS = (
     (forget, "Have users forgotten everywhere, and certify it."),
     (export, "All that is stored of a user, as JSON."),
     (doctor, "Check brokers, topics, Redis and settings; print the fixes."),
+    (rebuild, "Make profiles and models anew from the events that Kafka still has."),
     (reset, "Accept a recreated topic or another number of partitions."),
 )
 for _command, _summary in _COMMANDS:

@@ -105,10 +105,10 @@ async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
     finally:
         await redis.aclose()
     known = {int(partition): int(offset) for partition, offset in applied.items()}
-    return [*found, _offsets(known, ends, await _markers(known, ends, settings), settings)]
+    return [*found, _offsets(known, ends, await markers(known, ends, settings), settings)]
 
 
-async def _markers(applied: Mapping[int, int], ends: Mapping[int, int], settings: Settings) -> int:
+async def markers(applied: Mapping[int, int], ends: Mapping[int, int], settings: Settings) -> int:
     """How many of the last offsets hold no event: the ends of transactions, and what was taken back, wait for nobody."""
     begins = {
         partition: applied.get(partition, 0) for partition, end in ends.items() if 0 < end - applied.get(partition, 0) <= FEW
