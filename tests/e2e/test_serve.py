@@ -213,7 +213,10 @@ def test_without_redis_reads_are_a_problem_and_come_back_with_it(shared_tree):
         redis.kill()
         status, headers, _ = api.ask("/v1/trending")
         assert (status, headers["retry-after"]) == (503, "1")
+        assert api.ask("/v1/users/known-to-nobody/recommendations")[0] == 503
         assert api.ask("/health")[0] == 200
         redis.start()
         wait_until_sync(lambda: api.ask("/v1/trending")[0] == 200, within=30, what="reads come back")
-        api.end()
+        said = api.end()
+        assert "GET /v1/users/{user_id}/recommendations" in said
+        assert "known-to-nobody" not in said
