@@ -23,8 +23,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from streams.models.sources import SOURCES
 
-__all__ = ["Intake", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve", "Snapshot", "Topics", "Weights"]
-__all__ += ["address", "addresses", "exclusion"]
+__all__ = ["Intake", "ModelKnobs", "PseudonymKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve", "Snapshot", "Topics"]
+__all__ += ["Weights", "address", "addresses", "exclusion"]
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
 _WEIGHT_LIMIT = 10.0
@@ -346,6 +346,14 @@ class Serve(_Section):
         if self.token is None and self.http.rpartition(":")[0] not in {"127.0.0.1", "localhost", "[::1]"}:
             raise ValueError(f"{self.http} is open to other machines; set serve.token, best as UPWELL_SERVE_TOKEN")
         return self
+
+
+class PseudonymKnobs(_Section):
+    """What stands for users' ids in all that Upwell stores; every worker of a group, and who reads by id, needs the same."""
+
+    key_file: str = ""
+    """A file of 32 to 4,096 random bytes that not everybody may read: with it users' ids are replaced by pseudonyms before
+    anything is stored; empty: they are stored as they come in. See docs/pseudonyms.md."""
 
 
 class Segments(_Section):

@@ -18,6 +18,7 @@ from streams.learned import Taught
 from streams.models.models import Models
 from streams.models.snapshot_soundness import check_arrays
 from streams.models.soundness import Unsound
+from streams.pseudonyms import other_key
 from streams.records import encode_knobs
 
 __all__ = ["Frozen", "freeze", "thaw"]
@@ -88,7 +89,9 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
             fix="upgrade this worker to the version of the others",
         )
     if header.knobs not in {b"", encode_knobs(parameters)}:
-        raise _other("the learned log says so")
+        raise _other(
+            "another key of pseudonyms" if other_key(header.knobs, encode_knobs(parameters)) else "the learned log says so"
+        )
     try:
         arrays = _arrays(header, memoryview(data)[end:])
         check_arrays(Models(**parameters), arrays)

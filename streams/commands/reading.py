@@ -27,7 +27,8 @@ def reader(settings: "Settings") -> "Reader":
     """The public reader on the settings' Redis."""
     from state.reader import Reader
 
-    return Reader(settings.redis.get_secret_value(), settings.prefix)
+    pseudonyms = settings.pseudonymize
+    return Reader(settings.redis.get_secret_value(), settings.prefix, pseudonym=pseudonyms.of if pseudonyms else str)
 
 
 def names(state: "Reader", items: Iterable[str]) -> dict[str, str]:

@@ -45,12 +45,18 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.RequestPayloadError:
         return Problem(HTTPStatus.BAD_REQUEST, "the body is not what its Content-Encoding says").response()
     except (RedisError, KafkaError, OSError) as error:
-        log.warning("%s %s: %s", request.method, request.rel_url.raw_path, error)
+        log.warning("%s %s: %s", request.method, _route(request), error)
         away = "a server behind this one does not answer; try again"
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, away, headers={"Retry-After": "1"}).response()
     except Exception:
-        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        log.exception("%s %s failed", request.method, _route(request))
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this request met a fault; its trace is in the log").response()
+
+
+def _route(request: web.Request) -> str:
+    """Name what was asked for without whom it is about: logs hold no user's id."""
+    resource = request.match_info.route.resource
+    return "a path of nobody" if resource is None else resource.canonical
 
 
 def _kept(error: web.HTTPException) -> dict[str, str]:
