@@ -18,7 +18,7 @@ from state.keys import SEGMENTS, Keys
 from state.profiles import Entry, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from state.items import Item
@@ -115,9 +115,14 @@ def _user(stored: Stored) -> User:
         history=stored.history,
         interests=profile.interests,
         neighbors=msgspec.json.decode(stored.neighbors, type=list[Neighbor]),
-        recommendations=msgspec.json.decode(message, type=Recommendation) if message else None,
+        recommendations=_recommendation(profile.user_id, message) if message else None,
         consent=profile.consent,
     )
+
+
+def _recommendation(user_id: str, message: bytes) -> Recommendation:
+    """Decode a stored message, which may have a pseudonym for the user's id."""
+    return msgspec.structs.replace(msgspec.json.decode(message, type=Recommendation), user_id=user_id)
 
 
 def _cluster(url: str, **options: Any) -> RedisCluster:  # noqa: ANN401 - redis-py's
@@ -133,13 +138,22 @@ class Reader:
     ``Reader().recommendations("alice")`` gives the newest recommendation of a user, or None for an unknown one.
     """
 
-    def __init__(self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "upwell:", *, cluster: bool = False) -> None:
+    def __init__(
+        self,
+        url: str = "redis://127.0.0.1:6379/0",
+        prefix: str = "upwell:",
+        *,
+        cluster: bool = False,
+        pseudonym: Callable[[str], str] = str,
+    ) -> None:
         """Take the address of Redis and the prefix of the keys.
 
         ``redis+cluster://host:port,host:port`` names some nodes of a Redis Cluster; ``cluster=True`` says so of any URL.
+        ``pseudonym`` gives what a user's id is stored as, where workers store pseudonyms.
         """
         self._address = address(url)
         self._keys = Keys(prefix)
+        self._pseudonym = pseudonym
         # A reader may be idle for hours; one more attempt on a fresh connection is invisible to it.
         options = {"socket_timeout": TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT, "retry": Retry(NoBackoff(), 1)}
         with self._reachable():
@@ -147,22 +161,22 @@ class Reader:
 
     def user(self, user_id: str) -> User | None:
         """Read a user's profile; None: unknown."""
-        stored = self._hash(self._keys.user(user_id))
+        stored = self._hash(self._user_key(user_id))
         return _user(Stored.from_hash(user_id, stored)) if stored else None
 
     def recommendations(self, user_id: str) -> Recommendation | None:
         """Read a user's newest recommendation; None: unknown."""
-        found = self._field(self._keys.user(user_id), "recommendations")
-        return msgspec.json.decode(found, type=Recommendation) if found else None
+        found = self._field(self._user_key(user_id), "recommendations")
+        return _recommendation(user_id, found) if found else None
 
     def history(self, user_id: str) -> list[Entry] | None:
         """Read a user's last events, newest first; None: unknown."""
-        found = self._field(self._keys.user(user_id), "history")
+        found = self._field(self._user_key(user_id), "history")
         return msgspec.json.decode(found, type=list[Entry]) if found else None
 
     def neighbors(self, user_id: str) -> list[Neighbor] | None:
         """Read the most similar users, most similar first; None: unknown."""
-        found = self._field(self._keys.user(user_id), "neighbors")
+        found = self._field(self._user_key(user_id), "neighbors")
         return msgspec.json.decode(found, type=list[Neighbor]) if found else None
 
     def item(self, item_id: str) -> Item | None:
@@ -204,6 +218,9 @@ class Reader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the connections."""
         self.close()
+
+    def _user_key(self, user_id: str) -> bytes:
+        return self._keys.user(self._pseudonym(user_id))
 
     def _hash(self, key: bytes) -> dict[bytes, bytes]:
         with self._reachable():

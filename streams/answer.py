@@ -35,13 +35,15 @@ def _or_null(number: int | None) -> bytes:
 class Messages:
     """Writes messages; scores and reasons of the items come already encoded from the compiled encoder."""
 
-    def recommendation(self, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float) -> bytes:
+    def recommendation(
+        self, user_id: str, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float
+    ) -> bytes:
         """Write the recommendation that a user's last event of the batch triggered; its id is a function of that event."""
         event = trigger.event
         return _RECOMMENDATION % (
             partition,
             trigger.offset,
-            msgspec.json.encode(event.user_id),
+            msgspec.json.encode(user_id),
             now,
             partition,
             trigger.offset,
@@ -52,13 +54,12 @@ class Messages:
             max(0.0, (now - trigger.received) * 1000),
         )
 
-    def segment(self, profile: Profile, segment: int, at: float, names: Mapping[int, str]) -> SegmentChange | None:
+    def segment(self, user_id: str, profile: Profile, segment: int, at: float, names: Mapping[int, str]) -> SegmentChange | None:
         """Move a user to a segment, or with -1 out of any, and write the change, or return None where nothing changed."""
         entered = segment if segment >= 0 else None
         if entered == profile.segment:
             return None
         previous, profile.segment = profile.segment, entered
         name = None if entered is None else names.get(entered, f"segment {entered}")
-        user = msgspec.json.encode(profile.user_id)
-        value = _SEGMENT % (user, _or_null(entered), _or_null(previous), msgspec.json.encode(name), at)
-        return SegmentChange(profile.user_id.encode(), value)
+        value = _SEGMENT % (msgspec.json.encode(user_id), _or_null(entered), _or_null(previous), msgspec.json.encode(name), at)
+        return SegmentChange(user_id.encode(), value)

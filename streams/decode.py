@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from streams.failures import Poison
 from streams.partition import partitions_for
+from streams.pseudonyms import Pseudonyms
 from streams.schemas import BadEvent, Event, decode_event
 from streams.settings import Settings
 
@@ -53,12 +56,21 @@ class Batch:
 
 @dataclass(slots=True)
 class Placed:
-    """An event with its place in the events topic and, if it was re-keyed, the place it came from."""
+    """An event with its place in the events topic and, if it was re-keyed, the place it came from.
+
+    ``sender`` is the user's id as it came in, where the event has a pseudonym for it.
+    """
 
     event: Event
     offset: int
     received: float
     origin: tuple[int, int] | None
+    sender: str | None = None
+
+    @property
+    def user_id(self) -> str:
+        """The id under which the user is answered."""
+        return self.event.user_id if self.sender is None else self.sender
 
 
 @dataclass(slots=True)
@@ -100,31 +112,37 @@ class Decoded:
 
 def decode_batch(batch: Batch, settings: Settings, partitions: int, homes: Homes) -> Decoded:
     """Decode every message; ``homes`` knows the partition of some users, which saves hashing their ids."""
-    decoded = Decoded()
+    decoded, pseudonyms = Decoded(), settings.pseudonymize
     for partition, messages in batch.messages.items():
-        events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings))]
-        found = _found({placed.event.user_id for placed, _ in events}, partitions, homes)
+        events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings, pseudonyms))]
+        found = _found({placed.event.user_id: placed.user_id for placed, _ in events}, partitions, homes)
         decoded.events[partition] = [
             placed for placed, message in events if _at_home(decoded, partition, placed, message, found[placed.event.user_id])
         ]
     return decoded
 
 
-def _found(users: Collection[str], partitions: int, homes: Homes) -> dict[str, int]:
+def _found(users: Mapping[str, str], partitions: int, homes: Homes) -> dict[str, int]:
+    """Give users' partitions, which are found by the ids that came in, for that is what their keys are made of."""
     found = {user_id: home for user_id in users if (home := homes.home(user_id)) is not None}
     unknown = [user_id for user_id in users if user_id not in found]
-    hashed = partitions_for([user_id.encode() for user_id in unknown], partitions)
+    hashed = partitions_for([users[user_id].encode() for user_id in unknown], partitions)
     return found | dict(zip(unknown, hashed.tolist(), strict=True))
 
 
-def _decode(decoded: Decoded, partition: int, message: Message, settings: Settings) -> tuple[Placed, Message] | None:
+def _decode(
+    decoded: Decoded, partition: int, message: Message, settings: Settings, pseudonyms: Pseudonyms | None
+) -> tuple[Placed, Message] | None:
     received = message.timestamp / 1000
     try:
         event = decode_event(message.value, received=received, skew=settings.intake.future_skew_s)
     except BadEvent as reason:
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
         return None
-    return Placed(event, message.offset, received, _origin(message)), message
+    if pseudonyms is None:
+        return Placed(event, message.offset, received, _origin(message)), message
+    known = replace(event, user_id=pseudonyms.of(event.user_id))
+    return Placed(known, message.offset, received, _origin(message), event.user_id), message
 
 
 def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:
@@ -135,7 +153,7 @@ def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message,
         reason = _misplaced(placed, partition, home)
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
     else:
-        key = placed.event.user_id.encode()
+        key = placed.user_id.encode()
         origin = partition, message.offset
         decoded.rekeyed.append(Rekeyed(key, message.value or b"", home, message.timestamp, origin, message.headers or ()))
     return False

@@ -19,6 +19,7 @@ from streams.models.ids import Ids, pack, unpack
 from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.models.soundness import Unsound, check_catalog, check_centers, check_lesson
+from streams.pseudonyms import other_key
 from streams.records import (
     Kind,
     Record,
@@ -126,6 +127,11 @@ class Fold:
         if record.partition < 1:
             raise Unsound("it is a layout of no partitions")
         if record.body not in {b"", self.knobs}:
+            if other_key(record.body, self.knobs):
+                raise Refusal(
+                    "The learned log was written with another key of pseudonyms, or with none; followers would not agree.",
+                    fix="set pseudonyms.key_file as on the other workers, or see docs/pseudonyms.md about a change of the key",
+                )
             raise Refusal(
                 "The learned log was written with other settings of models or segments; followers would not agree.",
                 fix="set them as on the other workers, or start the models over with `upwell reset --models`",

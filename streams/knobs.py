@@ -23,7 +23,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from streams.models.sources import SOURCES
 
-__all__ = ["Intake", "Kafka", "Log", "ModelKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve", "Snapshot", "Topics"]
+__all__ = ["Intake", "Kafka", "Log", "ModelKnobs", "PseudonymKnobs", "Publish", "RedisURL", "Rerank", "Segments", "Serve"]
+__all__ += ["Snapshot", "Topics"]
 __all__ += ["Weights", "address", "addresses", "exclusion"]
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
@@ -426,6 +427,14 @@ class Log(_Section):
     """Lines for people, or JSON objects for programs: `time`, `level`, `logger`, `message` and what else is known."""
     user_ids: bool = False
     """Whether the log may name users, in the field `user_id`; without it, that is left out."""
+
+
+class PseudonymKnobs(_Section):
+    """What stands for users' ids in all that Upwell stores; every worker of a group, and who reads by id, needs the same."""
+
+    key_file: str = ""
+    """A file of 32 to 4,096 random bytes that not everybody may read: with it users' ids are replaced by pseudonyms before
+    anything is stored; empty: they are stored as they come in. See docs/pseudonyms.md."""
 
 
 class Segments(_Section):

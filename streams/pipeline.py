@@ -19,6 +19,7 @@ from streams.models.lesson import Lesson
 from streams.models.models import Models
 from streams.observe import Observed, Observer
 from streams.profiles import Profiles, Reads
+from streams.pseudonyms import addressed
 from streams.records import Kind, Record, encode, with_lesson
 from streams.scoring import Scored, Scorer
 from streams.settings import Settings
@@ -128,12 +129,15 @@ class Pipeline:
         self._forget(answer, observed)
         for row, profile in enumerate(observed.profiles.values()):
             partition, trigger = observed.triggers[profile.user_id]
+            user_id = trigger.user_id
             segment = -1 if profile.user_id in observed.blank else scored.segments[row]
-            change = self._messages.segment(profile, segment, trigger.event.time, self.segment_names)
+            change = self._messages.segment(user_id, profile, segment, trigger.event.time, self.segment_names)
             if change:
                 answer.segments.append(change)
-            message = self._messages.recommendation(profile, partition, trigger, scored, row, now)
-            answer.recommendations.append((profile.user_id.encode(), message))
+            message = self._messages.recommendation(user_id, profile, partition, trigger, scored, row, now)
+            answer.recommendations.append((user_id.encode(), message))
+            if user_id != profile.user_id:  # what is stored is under the pseudonym
+                message = addressed(message, user_id, profile.user_id)
             # Taken now: the next batch changes the profile before this one is written.
             mode = observed.mode(profile)
             if profile.user_id in observed.blank:

@@ -16,6 +16,7 @@ from streams import reset
 from streams.checks.look import markers
 from streams.dead_letters import partitions_of
 from streams.ends import ends_of
+from streams.security import redis_url
 from streams.servers import consuming, redis_or_failed
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ async def begin(settings: Settings) -> int:
     """Delete every key of Upwell's and let the models start over; gives how many keys. All workers must be stopped."""
     keys = Keys(settings.prefix)
     deleted = 0
-    async with open_redis(settings.redis.get_secret_value()) as redis:
-        with redis_or_failed(settings.redis):
+    async with open_redis(redis_url(settings)) as redis:
+        with redis_or_failed(settings):
             async for key in redis.scan_iter(match=f"{settings.prefix}*", count=SCAN):
                 # Others may live below the same prefix.
                 if keys.family(key) is not None:
@@ -61,8 +62,8 @@ async def follow(settings: Settings) -> AsyncGenerator[Progress]:
     begins, ends = await _bounds(settings)
     total = sum(ends[one] - begins[one] for one in ends)
     first: float | None = None
-    async with open_redis(settings.redis.get_secret_value()) as redis:
-        with redis_or_failed(settings.redis):
+    async with open_redis(redis_url(settings)) as redis:
+        with redis_or_failed(settings):
             while True:
                 stored: Any = await redis.hgetall(Keys(settings.prefix).applied)
                 at = {int(partition): int(offset) for partition, offset in stored.items()}

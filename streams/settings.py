@@ -29,6 +29,7 @@ from streams.knobs import (
     Kafka,
     Log,
     ModelKnobs,
+    PseudonymKnobs,
     Publish,
     RedisURL,
     Rerank,
@@ -41,6 +42,7 @@ from streams.knobs import (
     addresses,
     exclusion,
 )
+from streams.pseudonyms import BadKey, Pseudonyms
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "load", "settings_table"]
 
@@ -104,6 +106,12 @@ class Settings(BaseModel):
     models: ModelKnobs = ModelKnobs()
     segments: Segments = Segments()
     weights: Weights = Weights()
+    pseudonyms: PseudonymKnobs = PseudonymKnobs()
+
+    @property
+    def pseudonymize(self) -> Pseudonyms | None:
+        """The pseudonyms of the key file, read at first use; None without one. SettingsError if it is no key."""
+        return _pseudonyms(self.pseudonyms.key_file) if self.pseudonyms.key_file else None
 
     @cached_property
     def _excluded(self) -> frozenset[str]:
@@ -117,18 +125,33 @@ class Settings(BaseModel):
         """Give the keyword parameters of the models, by model."""
         knobs = self.models
         limits = {"limits": knobs.limits()} if knobs.limits() else {}
-        return limits | {
-            "visits": {"visitors": knobs.visitors, "length": knobs.length},
-            "popularity": {"short": knobs.short, "long": knobs.long},
-            "catalog": {
-                "dimensions": knobs.dimensions,
-                "tokens_per_item": knobs.tokens_per_item,
-                "posting": knobs.posting,
-            },
-            "segments": self.segments.model_dump(exclude=self.segments.unused()),
-            "habits": {"half_life": knobs.long},
-            "blend": {"rate": knobs.rate, "shrink": knobs.shrink, "seed": knobs.seed},
-        }
+        # No model's, but as theirs it must be the same wherever the log is folded.
+        key = {"pseudonyms": {"key": self.pseudonymize.fingerprint}} if self.pseudonymize else {}
+        return (
+            limits
+            | key
+            | {
+                "visits": {"visitors": knobs.visitors, "length": knobs.length},
+                "popularity": {"short": knobs.short, "long": knobs.long},
+                "catalog": {
+                    "dimensions": knobs.dimensions,
+                    "tokens_per_item": knobs.tokens_per_item,
+                    "posting": knobs.posting,
+                },
+                "segments": self.segments.model_dump(exclude=self.segments.unused()),
+                "habits": {"half_life": knobs.long},
+                "blend": {"rate": knobs.rate, "shrink": knobs.shrink, "seed": knobs.seed},
+            }
+        )
+
+
+# Kept by its name, and not with the settings: a copy of them that names another file must not have this key.
+@functools.lru_cache(maxsize=8)
+def _pseudonyms(file: str) -> Pseudonyms:
+    try:
+        return Pseudonyms.read(Path(file))
+    except BadKey as error:
+        raise SettingsError(f"pseudonyms.key_file is {_shown(file)}, but {error}") from None
 
 
 def load(config: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -18,6 +18,7 @@ from streams.models.ids import Ids, Packed
 from streams.models.models import Models
 from streams.models.snapshot_soundness import check_arrays
 from streams.models.soundness import Unsound, check_ids
+from streams.pseudonyms import other_key
 from streams.records import encode_knobs
 
 __all__ = ["Frozen", "freeze", "thaw", "users_of"]
@@ -79,7 +80,9 @@ def thaw(data: bytes | bytearray, parameters: Mapping[str, Mapping[str, Any]]) -
     """Read a snapshot into a new fold; raise Refusal when it is damaged, of a newer version or does not fit the settings."""
     header, end = _begin(data)
     if header.knobs not in {b"", encode_knobs(parameters)}:
-        raise _other("the learned log says so")
+        raise _other(
+            "another key of pseudonyms" if other_key(header.knobs, encode_knobs(parameters)) else "the learned log says so"
+        )
     try:
         arrays = dict(_arrays(header, _inflated(header, memoryview(data)[end:])))
         check_arrays(Models(**parameters), arrays)

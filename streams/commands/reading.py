@@ -29,7 +29,8 @@ def reader(settings: "Settings") -> "Reader":
     from state.reader import Reader
     from streams.security import redis_url
 
-    return Reader(redis_url(settings), settings.prefix)
+    pseudonyms = settings.pseudonymize
+    return Reader(redis_url(settings), settings.prefix, pseudonym=pseudonyms.of if pseudonyms else str)
 
 
 def names(state: "Reader", items: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from streams.models.clusterers import restored
+from streams.models.clusterers import Clusterer, restored
 from streams.models.dbstream import DBStream
 from streams.models.ids import Packed
 from streams.models.kmeans import KMeans
@@ -50,7 +50,7 @@ _AXES: Final = {
     **dict.fromkeys(("segments.held_weights", "segments.held_times"), ("any",)),
     "segments.nodes": ("", "dimensions"),
 }
-_OF_METHOD: Final[dict[type, dict[str, tuple[str, ...]]]] = {
+_OF_METHOD: Final[dict[type[Clusterer], dict[str, tuple[str, ...]]]] = {
     KMeans: {"segments.centers": ("", "dimensions")},
     DBStream: {
         "segments.centers": ("micro", "dimensions"),

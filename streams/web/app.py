@@ -78,7 +78,7 @@ class Server:
         guards = [limited(Buckets(serve.rate))] + ([with_token(self._token)] if self._token else [])
         app = web.Application(middlewares=[answered, *guards], client_max_size=serve.body_bytes)
         app.on_response_prepare.append(_plain)
-        app.add_routes([*Reads(self._redis, self._settings.prefix).routes(), *self._events.routes()])
+        app.add_routes([*Reads(self._redis, self._settings.prefix, self._settings.pseudonymize).routes(), *self._events.routes()])
         app.add_routes([web.get("/health", _health), web.get("/ready", self._ready), web.get("/openapi.json", _openapi)])
         return app
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from state import items, segments, trending
 from state.connection import Client
 from state.keys import Keys
+from streams.pseudonyms import Pseudonyms, addressed
 from streams.web.problems import Problem
 
 __all__ = ["Reads"]
@@ -23,8 +24,9 @@ DIGITS = 20  # more than any number needs, fewer than Python refuses to read
 class Reads:
     """The handlers of everything that is read."""
 
-    def __init__(self, redis: Client, prefix: str) -> None:
+    def __init__(self, redis: Client, prefix: str, pseudonyms: Pseudonyms | None = None) -> None:
         self._redis: Any = redis
+        self._pseudonyms = pseudonyms
         self._keys = Keys(prefix)
 
     def routes(self) -> list[web.RouteDef]:
@@ -39,12 +41,13 @@ class Reads:
     async def recommendations(self, request: web.Request) -> web.Response:
         """Give a user's newest recommendation: the message of the topic, byte for byte."""
         user_id = request.match_info["user_id"]
-        found = await self._redis.hget(self._keys.user(user_id), "recommendations")
+        known = self._pseudonyms.of(user_id) if self._pseudonyms else user_id
+        found = await self._redis.hget(self._keys.user(known), "recommendations")
         if not found:
             raise Problem(
                 HTTPStatus.NOT_FOUND, f"nothing is known of user {user_id!r} yet; popular items for anybody are at /v1/trending"
             )
-        return _answer(request, found)
+        return _answer(request, addressed(found, known, user_id) if self._pseudonyms else found)
 
     async def similar(self, request: web.Request) -> web.Response:
         """Give the items that are visited by the same users."""

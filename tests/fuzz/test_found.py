@@ -18,7 +18,7 @@ from streams.schemas import BadEvent, decode_event
 from streams.snapshots import thaw
 from tests.fuzz.folds import World, state
 from tests.fuzz.http import PATIENCE, Requests
-from tests.rules_worker import SETTINGS
+from tests.rules_worker import NOW, SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_a_misspelling_is_looked_for_among_few_names_however_many_there_are():
         names[place] = "userid"
         with pytest.raises(BadEvent) as refused_:
             decode_event(
-                json.dumps({"type": "view", "item_id": "b"} | dict.fromkeys(names, 1)).encode(), received=1.7e9, skew=300.0
+                json.dumps({"type": "view", "item_id": "b"} | dict.fromkeys(names, 1)).encode(), received=NOW, skew=300.0
             )
         said.append(refused_.value.message)
     assert [sentence.endswith('rename "userid" to `user_id`.') for sentence in said] == [True, False]
