@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiokafka.errors as kafka
 import redis.exceptions as redis
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.admin import SaslHandShakeRequest
 
 from streams.failures import Refusal, tls_error
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["kafka_refusal", "not_created", "refusal"]
 
+_CLOSE_SECONDS = 0.5
 _ASK_MS = 5_000  # a broker that takes longer may be busy, which is no refusal
 _RIGHTS = "docs/security.md lists the rights that each command needs, as commands to copy"
 _NOT_ALLOWED = ("NOPERM", "can't run this command", "can't access at least one of the keys", "No permissions to")
@@ -94,10 +96,9 @@ _LOGIN_ASKED = frozenset({0, kafka.UnsupportedSaslMechanismError.errno})
 
 async def _asked(broker: str, options: Mapping[str, Any], knobs: Kafka) -> Refusal | str | None:
     """Knock at one broker: welcome, refused, or nobody there."""
-    host, _, port = broker.rpartition(":")
-    connection = None
+    connection = _connection(broker, **options)
     try:
-        connection = await create_conn(host.strip("[]"), int(port), request_timeout_ms=_ASK_MS, **options)
+        await connection.connect()
         if knobs.login:
             return _WELCOME
         # A broker that wants a login answers a greeting without one, and then hangs up.
@@ -106,8 +107,19 @@ async def _asked(broker: str, options: Mapping[str, Any], knobs: Kafka) -> Refus
     except (kafka.KafkaError, OSError) as error:
         return _refused(error, broker, knobs) or await (_open(broker) if knobs.encrypted else _encrypted(broker))
     finally:
-        if connection is not None:
-            connection.close()
+        await _gone(connection)
+
+
+def _connection(broker: str, **options: Any) -> AIOKafkaConnection:  # noqa: ANN401 - aiokafka's
+    host, _, port = broker.rpartition(":")
+    return AIOKafkaConnection(host.strip("[]"), int(port), request_timeout_ms=_ASK_MS, **options)
+
+
+async def _gone(connection: AIOKafkaConnection) -> None:
+    """Hang up, and give TLS a moment for its good-bye, or the socket would outlive the loop."""
+    closed = connection.close()
+    if closed is not None:
+        await asyncio.wait([closed], timeout=_CLOSE_SECONDS)
 
 
 def _refused(error: Exception, broker: str, knobs: Kafka) -> Refusal | None:
@@ -135,11 +147,13 @@ def _login(broker: str, mechanisms: Iterable[str]) -> Refusal:
 
 async def _open(broker: str) -> Refusal | None:
     """Tell whether a broker speaks without TLS where this client speaks with it."""
-    host, _, port = broker.rpartition(":")
+    connection = _connection(broker)
     try:
-        (await create_conn(host.strip("[]"), int(port), request_timeout_ms=_ASK_MS)).close()
+        await connection.connect()
     except (kafka.KafkaError, OSError):
         return None
+    finally:
+        await _gone(connection)
     fix = "set kafka.security_protocol to PLAINTEXT or SASL_PLAINTEXT, or name another listener."
     return Refusal(f"The broker at {broker} speaks no TLS.", fix=fix)
 
@@ -155,4 +169,7 @@ async def _encrypted(broker: str) -> Refusal | None:
     except OSError:
         return None
     writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await writer.wait_closed()
     return Refusal(f"The broker at {broker} speaks TLS only.", fix="set kafka.security_protocol to SSL or SASL_SSL.")
