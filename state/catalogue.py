@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from state.cluster import Cluster
 from state.connection import Client, script, send
 from state.keys import Keys
 
-__all__ = ["Mark", "advance", "begin_anew", "complete", "doubt", "holder", "read"]
+__all__ = ["Mark", "Span", "advance", "begin_anew", "complete", "doubt", "holder", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,17 @@ class Mark:
     incarnation: int = 0
     whole: bool = False
     ends: Mapping[int, int] = field(default_factory=dict)
+
+
+class Span(NamedTuple):
+    """Entries of a partition that were kept: those from ``first`` (-1: from the topic's beginning) to before ``end``.
+
+    ``kept`` is the end that the same worker said last, -1 where it said none.
+    """
+
+    kept: int
+    first: int
+    end: int
 
 
 async def read(redis: Client, keys: Keys) -> Mark:
@@ -34,11 +45,11 @@ def holder(redis: Client) -> str:
     return redis.primaries if isinstance(redis, Cluster) else "1"
 
 
-async def advance(redis: Client, keys: Keys, ends: Mapping[int, int]) -> None:
-    """Say up to where entries were kept."""
-    fields: Any = {f"end:{partition}": end for partition, end in ends.items()}
-    if fields:
-        await redis.hset(keys.catalogue, mapping=fields)
+async def advance(redis: Client, keys: Keys, spans: Mapping[int, Span]) -> bool:
+    """Say up to where entries were kept; True: Redis lost some that were kept before, and the mark is whole no more."""
+    words = [word for partition, span in spans.items() for word in (partition, *span)]
+    (gap,) = await send(redis, [("EVAL", script("advance_catalogue"), 1, keys.catalogue, *words)]) if words else (0,)
+    return bool(gap)
 
 
 async def complete(redis: Client, keys: Keys, held: str) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidTimestampError
 
 from streams.burial import Burial, foreign
 from streams.decode import REKEYED, DeadLetter, Rekeyed
+from streams.failures import Refusal
 from streams.partition import partitions_for
 from streams.pipeline import Answer
 from streams.security import kafka_client
@@ -58,7 +60,15 @@ class Publisher:
         pending += [await self._rekey(event) for event in answer.rekeyed]
         if answer.dead:
             pending.append(asyncio.create_task(self.bury(self._topics.events, answer.dead)))
-        await acknowledged(pending)
+        try:
+            await acknowledged(pending)
+        except InvalidTimestampError as error:
+            # Others may have a right clock: they take over what this worker cannot publish.
+            raise Refusal(
+                "Kafka refuses the time of this worker's messages: the clock of this machine is more than an hour ahead, "
+                "or more than the topics' message.timestamp.after.max.ms.",
+                fix="set the clock of this machine, then start the worker again; it goes on where it was",
+            ) from error
 
     async def append(self, record: bytes) -> int:
         """Append one record to the learned log; return its offset."""

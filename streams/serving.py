@@ -81,19 +81,24 @@ class Serving(Service):
         try:
             following = await self._open()
             await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots(), self._forgets())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told by who ends the worker
             if self.should_stop:
                 # The parts were closed under the loops that used them.
                 return
-            refused = refusal(error)
-            if refused is None:
-                log.exception("the worker ends, Kafka keeps what it has not done")
-            self._end(refused or error)
+            self._end(error)
 
-    def _end(self, failure: Exception) -> None:
+    def _end(self, error: Exception) -> None:
         """End in Faust's own way: the worker stops its parts in order, as on a plain Ctrl-C."""
-        self.failure = failure
+        refused = refusal(error)
+        if refused is None:
+            log.error("the worker ends, Kafka keeps what it has not done", exc_info=error)
+        self.failure = refused or error
         os.kill(os.getpid(), signal.SIGTERM)
+
+    async def give_up(self, error: Exception) -> None:
+        """End the worker for what an agent cannot go on from; this never returns, so that nothing counts as done."""
+        self._end(error)
+        await asyncio.Event().wait()
 
     async def _open(self) -> asyncio.Task[None]:
         """Open the parts in order; return the task that follows the log."""
@@ -179,6 +184,7 @@ class Serving(Service):
                 raise Refusal("The models or offsets were reset while this worker ran.", fix="start the worker again")
             self.intake.measure()
             await self._attempt(self.intake.look_back)
+            await self._attempt(self.stock.verify)
             await self._attempt(partial(self.keeper.tick, owner=self.intake.owns(0)))
             await self.ready()
 

@@ -28,4 +28,7 @@ def mount(app: faust.App, settings: Settings, serving: Serving) -> None:
         await serving.opened.wait()
         async for events in stream.take_events(AT_ONCE, within=_WITHIN):
             # Faust acknowledges an event whose agent raised: so this one must not end before it has succeeded.
-            await persist("the catalogue", partial(serving.stock.keep, [event.message for event in events]))
+            try:
+                await persist("the catalogue", partial(serving.stock.keep, [event.message for event in events]))
+            except Exception as error:  # noqa: BLE001 - told by who ends the worker
+                await serving.give_up(error)

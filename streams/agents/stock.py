@@ -60,27 +60,60 @@ class Stock:
         self._metrics = metrics
         self._models = models
         self._reading: asyncio.Task[None] | None = None
+        self._kept: dict[int, int] = {}
+        self._kept_of = 0
 
     async def open(self) -> None:
-        """Notice that the topic was recreated since: its offsets count anew, and its entries are newer than all before."""
+        """Notice that the topic was recreated since: its offsets count anew, and its entries are newer than all before.
+
+        Or that Redis has not all that was acknowledged, for who would know may have ended with it.
+        """
         mark = await catalogue.read(self._redis, self._keys)
-        async with reading(self._settings) as consumer:
-            ends = {place.partition: end for place, end in (await ends_of(consumer, await self._places(consumer))).items()}
+        async with reading(self._settings, group_id=f"{self._settings.group}-control") as consumer:
+            places = await self._places(consumer)
+            ends = {place.partition: end for place, end in (await ends_of(consumer, places)).items()}
+            acknowledged = {place.partition: await consumer.committed(place) or 0 for place in places}
+        if any(mark.ends.get(p, 0) < at <= ends.get(p, 0) for p, at in acknowledged.items()):
+            await self.lost()
         if any(ends.get(partition, 0) < end for partition, end in mark.ends.items()):
             log.warning("topic %s was recreated; its entries count from now on, and all of them are read", self._topic)
             await catalogue.begin_anew(self._redis, self._keys, await self._incarnation() + 1)
 
-    async def keep(self, messages: Sequence[Message], *, bury: bool = True) -> None:
-        """Teach and store one group of entries; what is none goes to the dead letters."""
-        entries, dead = _decoded(messages, await self._incarnation() << _INCARNATION)
-        if bury:
+    async def keep(self, messages: Sequence[Message], *, again: bool = False) -> None:
+        """Teach and store one group of entries; what is none goes to the dead letters, unless it is read ``again``."""
+        incarnation = await self._incarnation()
+        entries, dead = _decoded(messages, incarnation << _INCARNATION)
+        if not again:
             await self._bury(dead)
         if entries:
             record = Record(Kind.CATALOG, 0, 0, 0, 0, encode_catalog(change_of(entries)))
             await self._publisher.append(encode(record))
             for partition, rows in groupby(sorted(entries, key=_partition), key=_partition):
                 await items.write_catalogue(self._redis, self._keys, partition, [_row(fence, entry) for _, fence, entry in rows])
-        await catalogue.advance(self._redis, self._keys, {message.partition: message.offset + 1 for message in messages})
+        await self._advance(messages, incarnation, again=again)
+
+    async def _advance(self, messages: Sequence[Message], incarnation: int, *, again: bool) -> None:
+        self._remember_of(incarnation)
+        firsts = {message.partition: -1 if again else message.offset for message in reversed(messages)}
+        ends = {message.partition: message.offset + 1 for message in messages}
+        spans = {p: catalogue.Span(self._kept.get(p, -1), firsts[p], end) for p, end in ends.items()}
+        if await catalogue.advance(self._redis, self._keys, spans):
+            log.warning("Redis has less of the catalogue than it had acknowledged; topic %s is read again", self._topic)
+        if not again:
+            self._kept |= ends
+
+    def _remember_of(self, incarnation: int) -> None:
+        """Forget what was kept of a topic that was recreated since."""
+        if incarnation != self._kept_of:
+            self._kept.clear()
+            self._kept_of = incarnation
+
+    async def verify(self) -> None:
+        """Notice that Redis has less than this worker kept (rule 6), though no entry follows."""
+        mark = await catalogue.read(self._redis, self._keys)
+        self._remember_of(mark.incarnation)
+        if mark.whole and any(mark.ends.get(partition, 0) < end for partition, end in self._kept.items()):
+            await self.lost()
 
     async def look(self) -> None:
         """Begin to read the whole topic again where Redis does not have it all; once a second, by one worker."""
@@ -124,7 +157,7 @@ class Stock:
             found = await consumer.getmany(*waiting, timeout_ms=_POLL_MS, max_records=AT_ONCE)
             for messages in found.values():
                 kept += len(messages)
-                await self.keep(messages, bury=False)
+                await self.keep(messages, again=True)
         return kept
 
     async def _places(self, consumer: AIOKafkaConsumer) -> Collection[TopicPartition]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -147,8 +148,9 @@ class Pair:
 class World:
     """All servers of a run, started and ended together."""
 
-    def __init__(self, jars: Path, seed: int, workers: int) -> None:
-        self._jars, self._seed, self._count = jars, seed, workers
+    def __init__(self, jars: Path, seed: int, workers: int, trees: Sequence[Path] = (ROOT,)) -> None:
+        """Take where the workers' code is, which they take in turn."""
+        self._jars, self._seed, self._count, self._trees = jars, seed, workers, trees
         self._stack = ExitStack()
         self.ended = threading.Event()
         self.workers: list[Worker] = []
@@ -195,7 +197,8 @@ class World:
         return {"brokers": brokers, "redis": f"redis://{address}/0", "prefix": "chaos:", "group": "chaos", "topics": TOPICS} | own
 
     def _worker(self, number: int, stack: ExitStack) -> Worker:
-        worker = Worker(number, self._settings(self.to_kafka[number].address, self.to_redis[number].address))
+        settings = self._settings(self.to_kafka[number].address, self.to_redis[number].address)
+        worker = Worker(number, settings, self._trees[number % len(self._trees)])
         stack.callback(worker.close)
         return worker
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -11,6 +11,7 @@ from streams.embedded import RedisServer
 from streams.records import Kind, decode, decode_catalog
 from tests.e2e.conftest import renamed, serving
 from tests.outside import Outside, event
+from tests.worker import WorkerProcess
 
 
 def entry(item: str, **fields: object) -> tuple[bytes, bytes]:
@@ -136,6 +137,31 @@ def test_what_redis_lost_of_the_catalogue_comes_back(own_redis):
     service.wait(lambda: all(map(whole, range(700))), "the entries of the worker after it")
 
 
+def test_what_redis_lost_of_the_catalogue_alone_comes_back(own_redis):
+    service, worker = own_redis
+    (place,) = service.send("items", [entry("cup", name="Cup")])
+    service.wait(lambda: service.hash("catalogue").get("whole") == "1", "the mark")
+    service.wait(lambda: service.hash("catalogue").get(f"end:{place.partition}") == str(place.offset + 1), "the entry is kept")
+
+    def lose() -> None:
+        """As where a replica took over that had the model's figures, but not what came after them."""
+        with service.redis.pipeline(transaction=True) as lost:
+            lost.delete(f"{service.prefix}item:cup")
+            lost.hset(f"{service.prefix}catalogue", f"end:{place.partition}", place.offset)
+            lost.execute()
+
+    def back() -> bool:
+        return service.hash("item:cup").get("name") == "Cup"
+
+    assert back()
+    lose()
+    service.wait(back, "the entry, for the worker knows that it kept it")
+    worker.stop()
+    lose()
+    worker.start()
+    service.wait(back, "the entry, for Kafka knows that it was acknowledged")
+
+
 @pytest.fixture
 def few_items(shared_tree):
     """A worker whose models hold 10,000 items, with topics and a Redis of its own."""
@@ -165,3 +191,18 @@ def test_an_item_that_left_the_models_has_its_entry_again_soon_after_it_is_back(
     service.settle()
     service.wait(lambda: taught(service, "hidden-one") == before + 1, "its record once more")
     _until(service, "ada", "tea", lambda found: "pot" in found and "hidden-one" not in found)
+
+
+def test_a_worker_that_fails_on_an_entry_ends_and_the_entry_waits_for_the_next(shared_tree, name):
+    tree = renamed(shared_tree, name("wrong"))
+    with closing(WorkerProcess(tree)) as worker, Outside(tree) as outside:
+        worker.start()
+        outside.redis.set(f"{outside.prefix}item:tea", "no entry of ours", ex=600)
+        outside.send("items", [entry("tea", name="Tea")])
+        outside.wait(lambda: not worker.alive, "the worker ends")
+        worker.kill()
+        assert worker.exit_code == 1, worker.words()
+        assert "WRONGTYPE" in worker.words()
+        outside.redis.delete(f"{outside.prefix}item:tea")
+        worker.start()
+        outside.wait(lambda: outside.hash("item:tea").get("name") == "Tea", "the entry")
