@@ -169,7 +169,7 @@ class Stored(NamedTuple):
         try:
             profile = _profile(user_id, stored)
             history = _history.decode(stored.get(b"history", b"[]"))
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, RecursionError) as error:
             fix = "restore it, or delete the key to start afresh"
             raise DamagedProfile(f"the hash of user {user_id!r} in Redis is damaged ({error}); {fix}") from error
         return cls(profile, history, stored.get(b"neighbors", b"[]"), stored.get(b"recommendations", b""))

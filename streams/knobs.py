@@ -258,7 +258,7 @@ def _table(given: object) -> object:
     """Take a table that was written as JSON, as an option is."""
     try:
         return json.loads(given) if isinstance(given, str) else given
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError('it is no table; write it as {"brand:acme": 0.5}, or for pins as {"1": "sku-9"}') from None
 
 

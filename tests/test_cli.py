@@ -584,6 +584,52 @@ def test_no_stored_text_reaches_the_terminal_unescaped(run, redis_options, comma
     assert "[bold]" in out.replace("\n", "")
 
 
+def harmless(text: str) -> bool:
+    """Nothing that a terminal obeys, nor a letter that hides or turns others."""
+    return all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("command", [["item", "--", NASTY], ["segments"], ["trending"]])
+def test_no_text_of_the_catalogue_or_of_segments_reaches_the_terminal_unescaped(run, redis_options, store, command, options):
+    async def write(redis, keys):
+        fields = {"name": NASTY, "brand": NASTY, "category": [NASTY], "tags": [NASTY], "url": NASTY, "image": NASTY}
+        await stored_items.write_catalogue(redis, keys, 0, [stored_items.CatalogueEntry(NASTY, 0, fields)])
+        await stored_items.write_statistics(redis, keys, [(NASTY, 1.0, [(NASTY, 0.5)])])
+        await stored_trending.replace(redis, keys, {NASTY: 2.5})
+        figures = {"size": 10, "share": 0.4, "centroid": [0.0, 1.0], "since": 1.7e9, "drift": 0.1, "growth": None}
+        await stored_segments.write(redis, keys, 3, name=NASTY, top=[(NASTY, 2.0)], **figures)
+
+    store(write)
+    status, out, err = run(command[0], *redis_options, *options, *command[1:])
+    assert status == 0
+    assert "[bold]" in out.replace("\n", "")
+    assert harmless(out + err)
+
+
+@pytest.mark.parametrize("command", ["recommend", "user", "item"])
+def test_an_id_that_is_unknown_is_told_without_what_a_terminal_obeys(run, redis_options, command):
+    _, out, err = run(command, *redis_options, "--", NASTY)
+    assert "[bold]" in err
+    assert harmless(out + err)
+
+
+@pytest.mark.parametrize("file", [f"user_id,item_id\n{'x' * 600}\x1b[2J,b\n", "user_id,\x1b[2J\n1,2\n", "\x1b]0;title\x07"])
+def test_what_a_file_holds_reaches_the_terminal_escaped(run, kafka_options, tmp_path, file):
+    for name in ("one.csv", "one.jsonl"):
+        (tmp_path / name).write_text(file)
+        for command in (["push", name, "--limit", "1", *kafka_options], ["evaluate", name]):
+            _, out, err = run(*command)
+            assert harmless((out + err).replace("\r", "")), command
+
+
+def test_a_wrong_setting_is_told_without_what_a_terminal_obeys(run):
+    for wrong in (f"models.neighbors={NASTY}", f"{NASTY}=1", f"rerank.pins={NASTY}", f"segments.k={NASTY}"):
+        status, out, err = run("trending", "--set", wrong)
+        assert status == 2
+        assert harmless(out + err)
+
+
 @pytest.mark.parametrize("command", ["recommend", "user", "item"])
 def test_what_is_unknown_is_told_and_fails(run, redis_options, command):
     status, out, err = run(command, "nobody", "--json", *redis_options)

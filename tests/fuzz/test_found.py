@@ -11,10 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from state.profiles import DamagedProfile, Stored
 from streams.failures import Refusal
 from streams.models.ids import pack
 from streams.records import Centers, Kind, Record, decode, decode_lesson, encode, encode_centers, encode_lesson
 from streams.schemas import BadEvent, decode_event
+from streams.settings import SettingsError, load
 from streams.snapshots import thaw
 from tests.fuzz.folds import World, state
 from tests.fuzz.http import PATIENCE, Requests
@@ -211,6 +213,21 @@ def test_a_snapshot_of_other_types_is_refused(world, dtype):
 def test_a_snapshot_without_a_header_is_refused(world, header):
     with pytest.raises(Refusal, match="its header is none"):
         thaw(world.data[:6] + len(header).to_bytes(4, "little") + header, world.parameters)
+
+
+@pytest.mark.parametrize("depth", [10, 5_000, 100_000])
+def test_settings_that_are_nested_deep_are_refused(tmp_path, depth):
+    (tmp_path / "upwell.toml").write_text("models = " + "[" * depth + "]" * depth)
+    with pytest.raises(SettingsError):
+        load(tmp_path / "upwell.toml")
+    with pytest.raises(SettingsError):
+        load(None, {"rerank.pins": "[" * depth})
+
+
+@pytest.mark.parametrize("field", [b"history", b"interests"])
+def test_a_profile_that_is_nested_deep_is_damaged(field):
+    with pytest.raises(DamagedProfile, match="the hash of user 'ada' in Redis is damaged"):
+        Stored.from_hash("ada", {field: b"[" * 100_000})
 
 
 def test_a_misspelling_is_looked_for_among_few_names_however_many_there_are():
