@@ -22,7 +22,7 @@ from tests.outside import assert_exact, event
 from tests.waiting import wait_until_sync
 from tests.worker import environment
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(480)]
 
 LETTERS = 6 * AT_ONCE + 7
 KILLS = 8
@@ -95,12 +95,12 @@ def test_no_letter_is_sent_twice_or_lost_by_a_redrive_that_is_killed_at_random_m
             lambda process=process, goal=goal: (
                 process.poll() is not None or sent(tree, isolation="read_uncommitted").total() >= goal
             ),
-            within=60,
+            within=120,
             every=chance.uniform(0, 0.02),
             what="it sends",
         )
         process.send_signal(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         if process.returncode == 0:
             break
     ended(redrive())
