@@ -35,13 +35,18 @@ def _or_null(number: int | None) -> bytes:
 class Messages:
     """Writes messages; scores and reasons of the items come already encoded from the compiled encoder."""
 
-    def recommendation(self, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float) -> bytes:
-        """Write the recommendation that a user's last event of the batch triggered; its id is a function of that event."""
+    def recommendation(
+        self, user_id: str, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float
+    ) -> bytes:
+        """Write the recommendation that a user's last event of the batch triggered; its id is a function of that event.
+
+        ``user_id`` is the user's, or that of a device of the user.
+        """
         event = trigger.event
         return _RECOMMENDATION % (
             partition,
             trigger.offset,
-            msgspec.json.encode(event.user_id),
+            msgspec.json.encode(user_id),
             now,
             partition,
             trigger.offset,

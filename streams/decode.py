@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from streams.failures import Poison
+from streams.links import PASSED_ON, REKEYED, Link, check_ids, decode_linked, origin_of
 from streams.partition import partitions_for
-from streams.schemas import BadEvent, Event, decode_event
+from streams.schemas import IDENTIFY, BadEvent, Event, decode_event
 from streams.settings import Settings
 
-__all__ = ["REKEYED", "Batch", "DeadLetter", "Decoded", "Homes", "Message", "Placed", "Rekeyed", "decode_batch"]
+__all__ = [
+    "LARGEST_REKEYED",
+    "REKEYED",
+    "Batch",
+    "DeadLetter",
+    "Decoded",
+    "Homes",
+    "Message",
+    "Placed",
+    "Rekeyed",
+    "decode_batch",
+]
 
-# Header of an event that was re-published under the right key: "partition:offset" of where it came from.
-REKEYED = "upwell.rekeyed"
 # With its key and header a re-published event must stay below the megabyte that brokers take by default.
-_LARGEST_REKEYED = 1_000_000
-_ORIGIN = re.compile(rb"(\d{1,9}):(\d{1,18})")
+LARGEST_REKEYED = 1_000_000
 
 
 class Message(Protocol):
@@ -53,12 +61,17 @@ class Batch:
 
 @dataclass(slots=True)
 class Placed:
-    """An event with its place in the events topic and, if it was re-keyed, the place it came from."""
+    """An event with its place in the events topic and, if it was re-keyed, the place it came from.
+
+    ``link`` says what it is where a worker sent it to join ids; ``message`` is the record as it came.
+    """
 
     event: Event
     offset: int
     received: float
     origin: tuple[int, int] | None
+    link: Link | None = None
+    message: Message | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +88,10 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Rekeyed:
-    """An event to be re-published under its user's key (rule 8)."""
+    """An event to be re-published under its user's key (rule 8), or what else a worker sends to the owner of a user.
+
+    ``kind`` is the header that tells the origin, ``user`` the person for whom it counts.
+    """
 
     key: bytes
     value: bytes
@@ -83,6 +99,12 @@ class Rekeyed:
     timestamp: int | None
     origin: tuple[int, int]
     headers: Sequence[tuple[str, bytes]] = ()
+    kind: str = REKEYED
+    user: str = ""
+
+    def own(self) -> list[tuple[str, bytes]]:
+        """Give the headers that are ours."""
+        return [(self.kind, b"%d:%d" % self.origin), *([(PASSED_ON, self.user.encode())] if self.user else [])]
 
 
 @dataclass(slots=True)
@@ -92,6 +114,7 @@ class Decoded:
     events: dict[int, list[Placed]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     rekeyed: list[Rekeyed] = field(default_factory=list)
+    partitions: int = 1
 
     def homes(self) -> dict[str, int]:
         """Map each user to the partition that its events are read from, in order of appearance."""
@@ -100,7 +123,7 @@ class Decoded:
 
 def decode_batch(batch: Batch, settings: Settings, partitions: int, homes: Homes) -> Decoded:
     """Decode every message; ``homes`` knows the partition of some users, which saves hashing their ids."""
-    decoded = Decoded()
+    decoded = Decoded(partitions=partitions)
     for partition, messages in batch.messages.items():
         events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings))]
         found = _found({placed.event.user_id for placed, _ in events}, partitions, homes)
@@ -118,20 +141,30 @@ def _found(users: Collection[str], partitions: int, homes: Homes) -> dict[str, i
 
 
 def _decode(decoded: Decoded, partition: int, message: Message, settings: Settings) -> tuple[Placed, Message] | None:
-    received = message.timestamp / 1000
     try:
-        event = decode_event(message.value, received=received, skew=settings.intake.future_skew_s)
+        return _read(message, settings), message
     except BadEvent as reason:
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
         return None
-    return Placed(event, message.offset, received, _origin(message)), message
+
+
+def _read(message: Message, settings: Settings) -> Placed:
+    received, skew = message.timestamp / 1000, settings.intake.future_skew_s
+    linked = decode_linked(message.value, message.headers, received=received, skew=skew) if message.headers else None
+    if linked:
+        event, origin, link = linked
+        return Placed(event, message.offset, received, origin, link, message)
+    event = decode_event(message.value, received=received, skew=skew)
+    if event.type == IDENTIFY:
+        check_ids(event, settings)
+    return Placed(event, message.offset, received, origin_of(message.headers or ()), None, message)
 
 
 def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:
     """Rule 8: keep an event on its user's partition; send any other there, once, with a header that says so."""
     if home == partition:
         return True
-    if placed.origin or len(message.value or b"") > _LARGEST_REKEYED:
+    if placed.origin or len(message.value or b"") > LARGEST_REKEYED:
         reason = _misplaced(placed, partition, home)
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
     else:
@@ -146,10 +179,3 @@ def _misplaced(placed: Placed, partition: int, home: int) -> BadEvent:
         return BadEvent("place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}.")
     sentence = f"The event sits on partition {partition}, its user belongs to {home}, and it is too large to be sent there."
     return BadEvent("place", "too_large_to_rekey", sentence)
-
-
-def _origin(message: Message) -> tuple[int, int] | None:
-    for name, value in message.headers or ():
-        if name == REKEYED and (match := _ORIGIN.fullmatch(value)):
-            return int(match[1]), int(match[2])
-    return None

@@ -88,6 +88,8 @@ async def _redis(redis: Client, keys: Keys, user_id: str, traces: Traces) -> Non
             fields: dict[bytes, bytes] = stored
             if name == own:
                 _profile(fields, name, traces)
+            elif fields.get(b"alias") == user_id.encode() or msgspec.json.encode(user_id) + b":" in fields.get(b"aliases", b""):
+                traces.add("redis", _shown(name), "the user is the person of this id, or its alias")
             elif wrong := [one.decode() for one, value in fields.items() if named in value]:
                 traces.add("redis", _shown(name), f"another user's {', '.join(wrong)}")
         loose += [name for name in names if keys.family(name) is None]
