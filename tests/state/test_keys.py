@@ -47,7 +47,7 @@ def test_the_page_lists_every_key_with_its_type_ttl_and_writer() -> None:
 
 
 def test_the_page_lists_every_field_of_every_hash() -> None:
-    assert set(examples("user:{id}")) == {"at:3", *FIELDS} - {"at", "others"}
+    assert set(examples("user:{id}")) == {"at:3", *FIELDS} - {"at", "others", "mode"}
     assert set(examples("item:{id}")) == {"at:0", *CATALOGUE, "popularity", "similar"}
     assert set(examples("segment:{k}")) == set(Segment.__struct_fields__) - {"id"}
     assert set(examples("model")) == set(Model.__struct_fields__)
