@@ -26,6 +26,7 @@ UNLINK: Final = "upwell.unlink"
 # Header that names the person for whom the message counts; with REKEYED it was passed on from an alias.
 PASSED_ON: Final = "upwell.user"
 
+_OURS: Final = "upwell."
 _ORIGIN: Final = re.compile(rb"(\d{1,9}):(\d{1,18})")
 
 
@@ -67,8 +68,9 @@ def decode_linked(
 
     None where the headers do not say that it is one. Raises BadEvent.
     """
-    kind = next((kind for kind in (MERGE, COPY, UNLINK, REKEYED) if origin_of(headers, kind)), None)
-    origin, user = origin_of(headers, kind) if kind else None, _user(headers)
+    ours = [one for one in headers if one[0].startswith(_OURS)]
+    kind = next((kind for kind in (MERGE, COPY, UNLINK, REKEYED) if origin_of(ours, kind)), None)
+    origin, user = origin_of(ours, kind) if kind else None, _user(ours)
     if kind == MERGE and origin:
         return _merged(value, origin, received, skew)
     if not kind or not origin or not user:
