@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
+    "ALIASES",
     "ANEW",
-    "CONSENT",
     "FIELDS",
     "GONE",
     "HISTORY",
     "INTERESTS",
     "MODES",
-    "ONLY_CONSENT",
+    "ONLY_STANDING",
+    "STANDING",
     "WHOLE",
     "DamagedProfile",
     "Entry",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 HISTORY: Final = 100
+# A person's devices and browsers that are remembered; each event of the person writes all of them.
+ALIASES: Final = 100
 INTERESTS: Final = 20
 INTEREST_HALF_LIFE: Final = 30 * 86_400.0
 # Interests decay in steps of a day: an event costs one addition, and rounding cannot swallow the decay of seconds.
@@ -40,11 +43,11 @@ INTEREST_DIGITS: Final = 4
 FIELDS: Final = (
     *("at", "events", "updated_at", "segment", "history"),
     *("interests", "interests_at", "neighbors", "recommendations", "others"),
-    *("consent", "consent_from", "mode"),
+    *("consent", "consent_from", "person", "aliases", "alias", "alias_from", "mode"),
 )
-# How much is written: all; all, in place of what is there; the consent alone; the consent alone, in place of what is there;
-# nothing, in place of what is there.
-WHOLE, ANEW, CONSENT, ONLY_CONSENT, GONE = MODES = ("", "anew", "consent", "only", "gone")
+# How much is written: all; all, in place of what is there; the standing alone (consent, and who is whose alias); the standing
+# alone, in place of what is there; nothing, in place of what is there.
+WHOLE, ANEW, STANDING, ONLY_STANDING, GONE = MODES = ("", "anew", "standing", "only", "gone")
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -61,6 +64,7 @@ class DamagedProfile(ValueError):
 
 _history: Final = msgspec.json.Decoder(list[Entry])
 _interests: Final = msgspec.json.Decoder(dict[str, float])
+_aliases: Final = msgspec.json.Decoder(dict[str, int])
 _encode: Final = msgspec.json.Encoder().encode
 _CONSENTS: Final = {None: b"", True: b"true", False: b"false"}
 _CONSENT_OF: Final = {text: consent for consent, text in _CONSENTS.items()}
@@ -84,6 +88,10 @@ class Profile:
 
     The weights of ``interests`` are as of ``interests_at``. ``consent`` is what the user last said, None for nothing; where the
     user had refused before, ``consent_from`` is the offset of the event that consented, and -1 otherwise.
+
+    A ``person`` was named by an `identify`: its ``aliases`` map each id that was merged into it to the offset, in that id's own
+    partition, of the last that came from there, least recently active first. An id that was merged into a person is an ``alias``
+    of it since the event at ``alias_from``, and has nothing of its own any more.
     """
 
     user_id: str
@@ -98,13 +106,36 @@ class Profile:
     index: int = -1
     consent: bool | None = None
     consent_from: int = -1
+    person: bool = False
+    aliases: dict[str, int] = field(default_factory=dict)
+    alias: str = ""
+    alias_from: int = -1
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is anything to keep of a user of whom no event is kept."""
+        return self.consent is not None or self.person or bool(self.alias)
 
     def forget(self) -> None:
-        """Begin anew; only the fences stay."""
+        """Begin anew; only the fences stay, and who is whose alias."""
         self.events, self.updated_at, self.segment = 0, 0.0, None
         self.interests, self.interests_at = {}, 0.0
         self.index = self.consent_from = -1
         self.consent = None
+
+    def part(self) -> None:
+        """Be nobody's alias, and nobody's person."""
+        self.person, self.aliases = False, {}
+        self.alias, self.alias_from = "", -1
+
+    def hear(self, alias: str, offset: int) -> None:
+        """Note what came from an alias last; the alias is the one that was active last."""
+        self.person = True
+        self.aliases[alias] = max(offset, self.aliases.pop(alias, -1))
+
+    def heard(self, alias: str, offset: int) -> bool:
+        """Tell whether what came from this offset of an alias' partition is folded in already."""
+        return self.aliases.get(alias, -1) >= offset
 
     def seen(self, partition: int, offset: int) -> bool:
         """Tell whether the event at this offset is folded in already."""
@@ -122,6 +153,16 @@ class Profile:
             weights[name] = round(weights.pop(name, 0.0) + gain, INTEREST_DIGITS)
         while len(weights) > INTERESTS:
             del weights[min(weights, key=weights.__getitem__)]
+
+    def join(self, interests: Mapping[str, float], at: float) -> None:
+        """Add the interests of another, weights as of a time, to the user's own, and keep the strongest."""
+        self._decay(max(at, self.interests_at))
+        factor = 2.0 ** ((at - self.interests_at) / INTEREST_HALF_LIFE)
+        sums = dict(self.interests)
+        for name, weight in interests.items():
+            sums[name] = round(sums.get(name, 0.0) + weight * factor, INTEREST_DIGITS)
+        strongest = sorted(sums, key=sums.__getitem__, reverse=True)[:INTERESTS]
+        self.interests = {name: weight for name, weight in sums.items() if weight > 0.0 and name in strongest}
 
     def _decay(self, at: float) -> None:
         factor = 2.0 ** ((self.interests_at - at) / INTEREST_HALF_LIFE)
@@ -145,14 +186,20 @@ class Profile:
         )
         return Write(self.user_id, self.at[partition], values)
 
-    def write_consent(self, partition: int, mode: str) -> Write:
-        """Take the consent alone, or that there is nothing to keep, to be written under the fence of this partition."""
+    def write_standing(self, partition: int, mode: str) -> Write:
+        """Take the standing alone, or that there is nothing to keep, to be written under the fence of this partition."""
         values = (self.at[partition], *([b""] * 8), *self._tail(partition, mode))
         return Write(self.user_id, self.at[partition], values, gone=mode == GONE)
 
     def _tail(self, partition: int, mode: str) -> tuple[str | bytes, ...]:
         others = b" ".join([b"%d=%d" % pair for pair in self.at.items() if pair[0] != partition])
-        return others, _CONSENTS[self.consent], b"" if self.consent_from < 0 else b"%d" % self.consent_from, mode
+        consent_from = b"" if self.consent_from < 0 else b"%d" % self.consent_from
+        if not self.person and not self.alias:
+            return others, _CONSENTS[self.consent], consent_from, b"", b"", b"", b"", mode
+        aliases = _encode(self.aliases) if self.aliases else b""
+        alias_from = b"" if self.alias_from < 0 else b"%d" % self.alias_from
+        person = b"1" if self.person else b""
+        return others, _CONSENTS[self.consent], consent_from, person, aliases, self.alias, alias_from, mode
 
 
 class Stored(NamedTuple):
@@ -189,4 +236,8 @@ def _profile(user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
         interests_at=float(stored.get(b"interests_at", 0)),
         consent=_CONSENT_OF[stored.get(b"consent", b"")],
         consent_from=int(stored.get(b"consent_from", -1)),
+        person=b"person" in stored,
+        aliases=_aliases.decode(stored.get(b"aliases", b"{}")),
+        alias=stored.get(b"alias", b"").decode(),
+        alias_from=int(stored.get(b"alias_from", -1)),
     )

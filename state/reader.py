@@ -89,7 +89,8 @@ class Neighbor(msgspec.Struct, frozen=True):
 class User(msgspec.Struct, frozen=True):
     """A user's profile; ``at`` maps a partition of the events topic to the last offset folded in.
 
-    ``consent`` is what the user last said of it, None for nothing; of one who refused there is nothing else.
+    ``consent`` is what the user last said of it, None for nothing; of one who refused there is nothing else. ``aliases`` are the
+    ids of devices and browsers that turned out to be the user's; each of them reads as the user.
     """
 
     user_id: str
@@ -102,6 +103,7 @@ class User(msgspec.Struct, frozen=True):
     neighbors: list[Neighbor]
     recommendations: Recommendation | None
     consent: bool | None = None
+    aliases: list[str] = []
 
 
 def _user(stored: Stored) -> User:
@@ -117,6 +119,7 @@ def _user(stored: Stored) -> User:
         neighbors=msgspec.json.decode(stored.neighbors, type=list[Neighbor]),
         recommendations=_recommendation(profile.user_id, message) if message else None,
         consent=profile.consent,
+        aliases=[*profile.aliases],
     )
 
 
@@ -160,23 +163,25 @@ class Reader:
             self._redis: Any = (_cluster if cluster or is_cluster_url(url) else Redis.from_url)(url, **options, protocol=2)
 
     def user(self, user_id: str) -> User | None:
-        """Read a user's profile; None: unknown."""
+        """Read the profile of a user, or of the person whom an anonymous id turned out to be; None: unknown."""
         stored = self._hash(self._user_key(user_id))
+        if person := stored.get(b"alias", b"").decode():
+            user_id, stored = person, self._hash(self._keys.user(person))
         return _user(Stored.from_hash(user_id, stored)) if stored else None
 
     def recommendations(self, user_id: str) -> Recommendation | None:
         """Read a user's newest recommendation; None: unknown."""
-        found = self._field(self._user_key(user_id), "recommendations")
+        found = self._of_user(user_id, "recommendations")
         return _recommendation(user_id, found) if found else None
 
     def history(self, user_id: str) -> list[Entry] | None:
         """Read a user's last events, newest first; None: unknown."""
-        found = self._field(self._user_key(user_id), "history")
+        found = self._of_user(user_id, "history")
         return msgspec.json.decode(found, type=list[Entry]) if found else None
 
     def neighbors(self, user_id: str) -> list[Neighbor] | None:
         """Read the most similar users, most similar first; None: unknown."""
-        found = self._field(self._user_key(user_id), "neighbors")
+        found = self._of_user(user_id, "neighbors")
         return msgspec.json.decode(found, type=list[Neighbor]) if found else None
 
     def item(self, item_id: str) -> Item | None:
@@ -227,10 +232,13 @@ class Reader:
             stored: dict[bytes, bytes] = self._redis.hgetall(key)
             return stored
 
-    def _field(self, key: bytes, name: str) -> bytes | None:
+    def _of_user(self, user_id: str, name: str) -> bytes | None:
+        """Read a field of a user, or of the person whose alias the id is."""
         with self._reachable():
-            stored: bytes | None = self._redis.hget(key, name)
-            return stored
+            stored: bytes | None
+            alias: bytes | None
+            stored, alias = self._redis.hmget(self._user_key(user_id), [name, "alias"])
+            return self._redis.hget(self._keys.user(alias.decode()), name) if alias else stored
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:

@@ -38,7 +38,10 @@ class Messages:
     def recommendation(
         self, user_id: str, profile: Profile, partition: int, trigger: Placed, scored: Scored, row: int, now: float
     ) -> bytes:
-        """Write the recommendation that a user's last event of the batch triggered; its id is a function of that event."""
+        """Write the recommendation that a user's last event of the batch triggered; its id is a function of that event.
+
+        ``user_id`` is the user's, or that of a device of the user.
+        """
         event = trigger.event
         return _RECOMMENDATION % (
             partition,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,18 +9,27 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from streams.failures import Poison
+from streams.links import PASSED_ON, REKEYED, Link, check_ids, check_pseudonymous, decode_linked, origin_of
 from streams.partition import partitions_for
 from streams.pseudonyms import Pseudonyms
-from streams.schemas import BadEvent, Event, decode_event
+from streams.schemas import IDENTIFY, BadEvent, Event, decode_event
 from streams.settings import Settings
 
-__all__ = ["REKEYED", "Batch", "DeadLetter", "Decoded", "Homes", "Message", "Placed", "Rekeyed", "decode_batch"]
+__all__ = [
+    "LARGEST_REKEYED",
+    "REKEYED",
+    "Batch",
+    "DeadLetter",
+    "Decoded",
+    "Homes",
+    "Message",
+    "Placed",
+    "Rekeyed",
+    "decode_batch",
+]
 
-# Header of an event that was re-published under the right key: "partition:offset" of where it came from.
-REKEYED = "upwell.rekeyed"
 # With its key and header a re-published event must stay below the megabyte that brokers take by default.
-_LARGEST_REKEYED = 1_000_000
-_ORIGIN = re.compile(rb"(\d{1,9}):(\d{1,18})")
+LARGEST_REKEYED = 1_000_000
 
 
 class Message(Protocol):
@@ -58,13 +66,16 @@ class Batch:
 class Placed:
     """An event with its place in the events topic and, if it was re-keyed, the place it came from.
 
-    ``sender`` is the user's id as it came in, where the event has a pseudonym for it.
+    ``sender`` is the user's id as it came in, where the event has a pseudonym for it. ``link`` says what it is where a worker
+    sent it to join ids; ``message`` is the record as it came.
     """
 
     event: Event
     offset: int
     received: float
     origin: tuple[int, int] | None
+    link: Link | None = None
+    message: Message | None = None
     sender: str | None = None
 
     @property
@@ -87,7 +98,10 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Rekeyed:
-    """An event to be re-published under its user's key (rule 8)."""
+    """An event to be re-published under its user's key (rule 8), or what else a worker sends to the owner of a user.
+
+    ``kind`` is the header that tells the origin, ``user`` the person for whom it counts.
+    """
 
     key: bytes
     value: bytes
@@ -95,6 +109,12 @@ class Rekeyed:
     timestamp: int | None
     origin: tuple[int, int]
     headers: Sequence[tuple[str, bytes]] = ()
+    kind: str = REKEYED
+    user: str = ""
+
+    def own(self) -> list[tuple[str, bytes]]:
+        """Give the headers that are ours."""
+        return [(self.kind, b"%d:%d" % self.origin), *([(PASSED_ON, self.user.encode())] if self.user else [])]
 
 
 @dataclass(slots=True)
@@ -104,6 +124,7 @@ class Decoded:
     events: dict[int, list[Placed]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     rekeyed: list[Rekeyed] = field(default_factory=list)
+    partitions: int = 1
 
     def homes(self) -> dict[str, int]:
         """Map each user to the partition that its events are read from, in order of appearance."""
@@ -112,7 +133,7 @@ class Decoded:
 
 def decode_batch(batch: Batch, settings: Settings, partitions: int, homes: Homes) -> Decoded:
     """Decode every message; ``homes`` knows the partition of some users, which saves hashing their ids."""
-    decoded, pseudonyms = Decoded(), settings.pseudonymize
+    decoded, pseudonyms = Decoded(partitions=partitions), settings.pseudonymize
     for partition, messages in batch.messages.items():
         events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings, pseudonyms))]
         found = _found({placed.event.user_id: placed.user_id for placed, _ in events}, partitions, homes)
@@ -133,23 +154,36 @@ def _found(users: Mapping[str, str], partitions: int, homes: Homes) -> dict[str,
 def _decode(
     decoded: Decoded, partition: int, message: Message, settings: Settings, pseudonyms: Pseudonyms | None
 ) -> tuple[Placed, Message] | None:
-    received = message.timestamp / 1000
     try:
-        event = decode_event(message.value, received=received, skew=settings.intake.future_skew_s)
+        return _read(message, settings, pseudonyms), message
     except BadEvent as reason:
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
         return None
-    if pseudonyms is None:
-        return Placed(event, message.offset, received, _origin(message)), message
-    known = replace(event, user_id=pseudonyms.of(event.user_id))
-    return Placed(known, message.offset, received, _origin(message), event.user_id), message
+        return None
+
+
+def _read(message: Message, settings: Settings, pseudonyms: Pseudonyms | None) -> Placed:
+    received, skew = message.timestamp / 1000, settings.intake.future_skew_s
+    if pseudonyms is not None:
+        event = decode_event(message.value, received=received, skew=skew)
+        check_pseudonymous(event)
+        known = replace(event, user_id=pseudonyms.of(event.user_id))
+        return Placed(known, message.offset, received, origin_of(message.headers or ()), None, message, event.user_id)
+    linked = decode_linked(message.value, message.headers, received=received, skew=skew) if message.headers else None
+    if linked:
+        event, origin, link = linked
+        return Placed(event, message.offset, received, origin, link, message)
+    event = decode_event(message.value, received=received, skew=skew)
+    if event.type == IDENTIFY:
+        check_ids(event, settings)
+    return Placed(event, message.offset, received, origin_of(message.headers or ()), None, message)
 
 
 def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:
     """Rule 8: keep an event on its user's partition; send any other there, once, with a header that says so."""
     if home == partition:
         return True
-    if placed.origin or len(message.value or b"") > _LARGEST_REKEYED:
+    if placed.origin or len(message.value or b"") > LARGEST_REKEYED:
         reason = _misplaced(placed, partition, home)
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
     else:
@@ -164,10 +198,3 @@ def _misplaced(placed: Placed, partition: int, home: int) -> BadEvent:
         return BadEvent("place", "misplaced", f"A re-keyed event arrived on partition {partition}, its user belongs to {home}.")
     sentence = f"The event sits on partition {partition}, its user belongs to {home}, and it is too large to be sent there."
     return BadEvent("place", "too_large_to_rekey", sentence)
-
-
-def _origin(message: Message) -> tuple[int, int] | None:
-    for name, value in message.headers or ():
-        if name == REKEYED and (match := _ORIGIN.fullmatch(value)):
-            return int(match[1]), int(match[2])
-    return None

@@ -62,8 +62,10 @@ def fault_of(error: str, value: bytes) -> Fault | None:
 
 def _named(error: str) -> str:
     """The field that a reason is about; `wrong_key` is about an item's id."""
-    if error in {"misplaced", "too_large_to_rekey"}:
+    if error in {"misplaced", "too_large_to_rekey", "anonymous_user_id"}:
         return "user_id"
+    if error in {"identify_person", "already_identified"}:
+        return "anonymous_id"
     return {"wrong_key": "item_id"}.get(error, error.partition("_")[2] if error.startswith("bad_") else "")
 
 

@@ -16,7 +16,7 @@ from streams.failures import Refusal, persist
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
 from streams.models.ids import Ids, pack, unpack
-from streams.models.lesson import Lesson
+from streams.models.lesson import MERGED_AWAY, Lesson
 from streams.models.models import Models
 from streams.models.soundness import Unsound, check_catalog, check_centers, check_lesson
 from streams.pseudonyms import other_key
@@ -98,7 +98,8 @@ class Fold:
     def _learn(self, record: Record, lesson: Lesson) -> None:
         self.taught.remember(record.partition, lesson.origins.tolist())
         for user_id, offset in zip(unpack(lesson.forgotten), lesson.forgotten_at.tolist(), strict=True):
-            self.forgotten.append(Forgotten(user_id.decode(), record.partition, offset, self.models.version))
+            if offset != MERGED_AWAY:
+                self.forgotten.append(Forgotten(user_id.decode(), record.partition, offset, self.models.version))
         before = self.models.items
         self._touch(before, self.models.apply(lesson).tolist())
 

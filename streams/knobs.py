@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     SecretStr,
+    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -245,6 +246,22 @@ class Consent(_Section):
 
     required: bool = False
     """Whether a user who has not said yes (`properties.consent`) counts as one who said no: answered, but not kept or learned."""
+
+
+class Identity(_Section):
+    """Which ids are people's, and which are those of browsers and devices that a person may turn out to have used."""
+
+    anonymous: str = ""
+    """A regular expression that every anonymous id matches as a whole, and no person's id; empty: any id may be either."""
+
+    @field_validator("anonymous")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error}); write one such as 'anon-.+'") from None
+        return value
 
 
 class Publish(_Section):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from state.profiles import ANEW, CONSENT, GONE, ONLY_CONSENT, WHOLE, Profile
-from streams.decode import Batch, Decoded, Placed
-from streams.items import ItemNumbers, Numbers
+from state.profiles import ANEW, GONE, ONLY_STANDING, STANDING, WHOLE, Profile
+from streams.decode import Batch, DeadLetter, Decoded, Placed, Rekeyed
+from streams.identity import Identity, folded_in
+from streams.items import ItemNumbers
 from streams.learned import Teacher
-from streams.schemas import FORGET, Event
+from streams.profiles import Profiles, Push
+from streams.schemas import FORGET, IDENTIFY, Event
 from streams.settings import Settings
 
 __all__ = ["Observed", "Observer", "Teaching"]
@@ -37,8 +39,14 @@ class Teaching:
 
     def forget(self, user_id: str, offset: int) -> None:
         """Teach to forget a user, and nothing of what the user did before: so many of the visits, and of those judged."""
-        self.forgotten[user_id] = len(self.visits), len(self.judged), offset
+        _, _, wished = self.forgotten.get(user_id, (0, 0, offset))
+        self.forgotten[user_id] = len(self.visits), len(self.judged), min(offset, wished)
         self.others.pop(user_id, None)
+
+    def visit(self, user_id: str, number: int, weight: float, kind: str, time: float) -> None:
+        """Teach a visit to an item, of a weight above 0."""
+        place = self.users.setdefault(user_id, len(self.users))
+        self.visits.append((place, number, weight, time, self.types.setdefault(kind, len(self.types))))
 
     def settle(self) -> None:
         """Leave out what those forgotten did before; once for all of them, for each costs a pass."""
@@ -58,12 +66,14 @@ class Observed:
     """The users who acted, each with the last event, the entries to push on their histories, and the teachings.
 
     ``profiles`` are of those who are to be given a list, ``wishes`` those who said what they wish, with their partition. Those
-    ``forgotten`` begin ``anew``, as do some others; those ``blank`` refuse, and nothing of what they did is kept.
+    ``forgotten`` begin ``anew``, as do some others; those ``blank`` refuse, and nothing of what they did is kept. Those
+    ``merged`` are somebody's aliases from now on; ``devices`` are the aliases by which a person is to be answered too, and
+    ``linked`` is what their owners are sent.
     """
 
     profiles: dict[str, Profile]
     triggers: dict[str, tuple[int, Placed]] = field(default_factory=dict)
-    pushes: list[tuple[int, int, float, float, bool, int, float]] = field(default_factory=list)
+    pushes: list[Push] = field(default_factory=list)
     teachings: dict[int, Teaching] = field(default_factory=dict)
     events: int = 0
     wishes: dict[str, tuple[int, Profile]] = field(default_factory=dict)
@@ -71,31 +81,42 @@ class Observed:
     anew: set[str] = field(default_factory=set)
     blank: dict[str, Profile] = field(default_factory=dict)
     cleared: dict[int, int] = field(default_factory=dict)
+    partitions: int = 1
+    merged: set[str] = field(default_factory=set)
+    devices: dict[str, set[str]] = field(default_factory=dict)
+    linked: list[Rekeyed] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
 
     def clear(self, slot: int) -> None:
         """Push nothing of what was to be pushed on a history so far."""
         self.cleared[slot] = len(self.pushes)
 
+    def take_pushes(self) -> list[Push]:
+        """Give what is to be pushed so far, less what was cleared; the caller pushes it."""
+        taken, cleared = self.pushes, self.cleared
+        self.pushes, self.cleared = [], {}
+        return [push for number, push in enumerate(taken) if number >= cleared.get(push[0], 0)] if cleared else taken
+
     def settle(self) -> None:
         """Leave out pushes that were cleared, and those who are given no list."""
-        if self.cleared:
-            pushes = enumerate(self.pushes)
-            self.pushes = [push for number, push in pushes if number >= self.cleared.get(push[0], 0)]
+        self.pushes = self.take_pushes()
         if len(self.triggers) < len(self.profiles):
             self.profiles = {user_id: one for user_id, one in self.profiles.items() if user_id in self.triggers}
 
     def mode(self, profile: Profile) -> str:
-        """Say how much of a user is written: of one who refuses, or who is given no list, no more than the consent."""
+        """Say how much of a user is written: of one who refuses, is given no list or is an alias, no more than the standing."""
         whole = profile.user_id in self.triggers and profile.user_id not in self.blank
+        if profile.alias:
+            return ONLY_STANDING
         if profile.user_id not in self.anew and profile.user_id not in self.blank:
-            return WHOLE if whole else CONSENT
-        return ANEW if whole else GONE if profile.consent is None else ONLY_CONSENT
+            return WHOLE if whole else STANDING
+        return ANEW if whole else ONLY_STANDING if profile.stands else GONE
 
 
 class Observer:
     """Folds events into profiles; the rules of what is folded and what is taught meet here.
 
-    ``clear`` empties the history of a slot, ``known`` tells whether the models know a user.
+    ``labels`` name what an item is, ``known`` tells whether the models know a user.
     """
 
     def __init__(
@@ -103,23 +124,23 @@ class Observer:
         settings: Settings,
         teacher: Teacher,
         items: ItemNumbers,
-        types: Numbers,
+        profiles: Profiles,
         labels: Labels,
-        clear: Callable[[int], None],
         known: Callable[[str], bool],
     ) -> None:
-        self._clear, self._known = clear, known
+        self._clear, self._known = profiles.clear, known
         self._required = settings.consent.required
         self._weight_of = settings.weights.of
         self._excludes = settings.excludes
         self._teacher = teacher
         self._items = items
-        self._types = types
+        self._types = profiles.types
         self._labels = labels
+        self._identity = Identity(profiles, items, settings.weights, refuses=self._refuses, untaught=self._untaught)
 
     def observe(self, batch: Batch, decoded: Decoded, profiles: dict[str, Profile]) -> Observed:
         """Fold every event that its user's hash does not cover yet; teach every event that its partition's records do not."""
-        observed = Observed(profiles)
+        observed = Observed(profiles, partitions=decoded.partitions)
         for partition, end in batch.ends().items():
             start = self._teacher.start(partition, batch.begins[partition])
             teaching = Teaching(start, end)
@@ -134,7 +155,11 @@ class Observer:
         return observed
 
     def _event(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> None:
-        event, folded = placed.event, _folded(profile, partition, placed)
+        event = placed.event
+        rare = placed.link or profile.alias or event.type == IDENTIFY
+        if rare and self._identity.take(observed, teaching, profile, partition, placed):
+            return
+        folded = folded_in(profile, partition, placed)
         if event.consent is not None or event.type == FORGET:
             self._wish(observed, teaching, profile, partition, placed)
         if event.item_id:
@@ -143,8 +168,10 @@ class Observer:
             else:
                 self._item(observed, teaching, profile, partition, placed, folded=folded)
             observed.triggers[event.user_id] = (partition, placed)
+        if rare:
+            self._identity.finish(observed, profile, partition, placed, folded=folded)
         profile.at[partition] = max(placed.offset, profile.at.get(partition, -1))
-        if placed.origin:
+        if placed.origin and not placed.link:
             origin, offset = placed.origin
             profile.at[origin] = max(offset, profile.at.get(origin, -1))
 
@@ -185,6 +212,8 @@ class Observer:
     def _wish(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> None:
         """Take what a user wishes; an event that was sent home twice counts each time, for it leaves no fence."""
         consent, folded = placed.event.consent, profile.seen(partition, placed.offset)
+        if placed.event.type == FORGET and not folded:
+            self._identity.part(observed, profile, partition, placed)
         if placed.event.type == FORGET or (consent is False and (folded or profile.consent is not False)):
             self._forget(observed, teaching, profile, placed, folded=folded)
         if folded:
@@ -242,12 +271,5 @@ def _teach(teaching: Teaching, profile: Profile, number: int, weight: float, eve
     if weight <= 0:
         teaching.others[profile.user_id] = profile
     else:
-        place = teaching.users.setdefault(profile.user_id, len(teaching.users))
-        kind = teaching.types.setdefault(event.type, len(teaching.types))
-        teaching.visits.append((place, number, weight, event.time, kind))
+        teaching.visit(profile.user_id, number, weight, event.type, event.time)
         teaching.judged.append((profile, number))
-
-
-def _folded(profile: Profile, partition: int, placed: Placed) -> bool:
-    """The fence: an event not above the offset that its user's hash carries is in the profile already."""
-    return profile.seen(partition, placed.offset) or (placed.origin is not None and profile.seen(*placed.origin))

@@ -39,6 +39,7 @@ class Answer:
     segments: list[SegmentChange] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     rekeyed: list[Rekeyed] = field(default_factory=list)
+    linked: list[Rekeyed] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     writes: dict[int, list[Write]] = field(default_factory=dict)
     ends: Mapping[int, int] = field(default_factory=dict)
@@ -50,6 +51,10 @@ class Answer:
     def gone(self) -> list[str]:
         """The users of whom nothing is left."""
         return [write.user_id for writes in self.writes.values() for write in writes if write.gone]
+
+    def sent_on(self) -> list[Rekeyed]:
+        """Give what goes to other users' partitions in the order of its origins, which is what their fences count on."""
+        return sorted([*self.rekeyed, *self.linked], key=lambda one: one.origin)
 
 
 class Pipeline:
@@ -73,8 +78,7 @@ class Pipeline:
         self.scorer = Scorer(settings, models, self.profiles, self.items)
         # Folding and scoring exclude each other: scoring reads the arrays in a thread without the GIL.
         self.lock = asyncio.Lock()
-        numbers = self.items, self.profiles.types
-        self.observer = Observer(settings, teacher, *numbers, self.scorer.labels, self.profiles.clear, self.scorer.knows)
+        self.observer = Observer(settings, teacher, self.items, self.profiles, self.scorer.labels, self.scorer.knows)
         self._messages = Messages()
         self.segment_names: Mapping[int, str] = {}
         self._metrics = metrics
@@ -98,7 +102,8 @@ class Pipeline:
             for profile in observed.blank.values():
                 self.profiles.clear(profile.slot)
         with self._metrics.stage("encode"):
-            answer = Answer(dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
+            answer = Answer(rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
+            answer.dead, answer.linked = [*decoded.dead, *observed.dead], observed.linked
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)
@@ -134,14 +139,17 @@ class Pipeline:
             change = self._messages.segment(user_id, profile, segment, trigger.event.time, self.segment_names)
             if change:
                 answer.segments.append(change)
-            message = self._messages.recommendation(user_id, profile, partition, trigger, scored, row, now)
+            told = profile, partition, trigger, scored, row, now
+            message = self._messages.recommendation(user_id, *told)
             answer.recommendations.append((user_id.encode(), message))
+            for device in observed.devices.get(profile.user_id, ()):
+                answer.recommendations.append((device.encode(), self._messages.recommendation(device, *told)))
             if user_id != profile.user_id:  # what is stored is under the pseudonym
                 message = addressed(message, user_id, profile.user_id)
             # Taken now: the next batch changes the profile before this one is written.
             mode = observed.mode(profile)
             if profile.user_id in observed.blank:
-                answer.writes[partition].append(profile.write_consent(partition, mode))
+                answer.writes[partition].append(profile.write_standing(partition, mode))
                 continue
             profile.updated_at = now
             texts = scored.histories[row], scored.neighbors[row], message
@@ -149,7 +157,7 @@ class Pipeline:
 
     def _forget(self, answer: Answer, observed: Observed) -> None:
         """Say that users were forgotten, before anything is said of them again, and write those who are given no list."""
-        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in observed.forgotten]
+        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in (*observed.forgotten, *observed.merged)]
         for user_id, (partition, profile) in observed.wishes.items():
             if user_id not in observed.triggers:
-                answer.writes[partition].append(profile.write_consent(partition, observed.mode(profile)))
+                answer.writes[partition].append(profile.write_standing(partition, observed.mode(profile)))

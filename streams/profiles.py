@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 
 from state.profiles import HISTORY, Entry, Profile, Stored
@@ -14,8 +15,13 @@ from streams.items import ItemNumbers, Numbers
 from streams.models.histories import Histories
 from streams.models.kept import Kept
 from streams.settings import Settings
+from streams.written import history_json
 
-__all__ = ["Profiles", "Reads"]
+__all__ = ["Profiles", "Push", "Reads"]
+
+# What is pushed on a history: slot, item, weight, time, whether the item is blocked, type, timestamp.
+Push: TypeAlias = tuple[int, int, float, float, bool, int, float]
+_entries = msgspec.json.Decoder(list[Entry])
 
 # Numbers given before those that no history has any more are looked for: looking takes a pass over all histories.
 _FEWEST = 1 << 16
@@ -82,17 +88,42 @@ class Profiles:
         profile.slot = self._free.pop() if self._free else self._slots
         self._slots = max(self._slots, profile.slot + 1)
         self._cache[profile.user_id] = profile
-        latest = profile.updated_at + self._settings.intake.future_skew_s
+        self.fill(profile, history, profile.updated_at)
+
+    def fill(self, profile: Profile, history: Sequence[Entry], now: float) -> None:
+        """Give a user this history, newest first, as of a time in seconds."""
         weights = self._settings.weights
         self.histories.load(
             profile.slot,
             np.array([self._items.number(entry.item_id) for entry in history], np.int32),
             np.array([weights.of(entry.type, None) for entry in history], np.float32),
-            np.array([min(entry.at, latest) for entry in history], np.float64),
+            np.array([self.latest(entry.at, now) for entry in history], np.float64),
             np.array([self._settings.excludes(entry.type) for entry in history], np.uint8),
             np.array([self.types.number(entry.type) for entry in history], np.int32),
             np.array([entry.at for entry in history], np.float64),
         )
+
+    def latest(self, at: float, now: float) -> float:
+        """Give the time that decay reckons with: that of the event, but not long after ``now``."""
+        return min(at, now + self._settings.intake.future_skew_s)
+
+    def push(self, pushes: Sequence[Push]) -> None:
+        """Put events before the others of their users, in order."""
+        if pushes:
+            slots, numbers, weights, times, blocked, types, stamps = zip(*pushes, strict=True)
+            self.histories.push(
+                np.array(slots, np.int32),
+                np.array(numbers, np.int32),
+                np.array(weights, np.float32),
+                np.array(times, np.float64),
+                np.array(blocked, np.uint8),
+                np.array(types, np.int32),
+                np.array(stamps, np.float64),
+            )
+
+    def entries(self, slot: int) -> list[Entry]:
+        """Give a user's history, newest first, as Redis would hold it."""
+        return _entries.decode(history_json(self.histories, [slot], self._items, self.types)[0])
 
     def tidy(self) -> None:
         """Between two batches: once there are twice as many numbers as last time, forget those that no history has."""

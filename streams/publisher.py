@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError
 
 from streams.burial import Burial, foreign
-from streams.decode import REKEYED, DeadLetter, Rekeyed
+from streams.decode import DeadLetter, Rekeyed
 from streams.failures import Refusal
 from streams.partition import partitions_for
 from streams.pipeline import Answer
@@ -57,7 +57,7 @@ class Publisher:
         pending += [
             await self._producer.send(self._topics.segments, key=change.key, value=change.value) for change in answer.segments
         ]
-        pending += [await self._rekey(event) for event in answer.rekeyed]
+        pending += [await self._rekey(event) for event in answer.sent_on()]
         if answer.dead:
             pending.append(asyncio.create_task(self.bury(self._topics.events, answer.dead)))
         try:
@@ -84,14 +84,13 @@ class Publisher:
         await acknowledged([await self._producer.send(topic, key=user_id.encode(), value=None) for user_id in user_ids])
 
     async def _rekey(self, event: Rekeyed) -> Sent:
-        origin = b"%d:%d" % event.origin
         sent: Sent = await self._producer.send(
             self._topics.events,
             key=event.key,
             value=event.value,
             partition=event.partition,
             timestamp_ms=event.timestamp,
-            headers=[(REKEYED, origin), *foreign(event.headers)],
+            headers=[*event.own(), *foreign(event.headers)],
         )
         return sent
 

@@ -46,6 +46,9 @@ CATALOGUE: Final[dict[str, Known]] = {
     "missing_item_id": Known(
         b'{"type":"view","user_id":"ada"}', "Add `item_id`, spelled so; a page without an item is no event."
     ),
+    "missing_anonymous_id": Known(
+        b'{"type":"identify","user_id":"ada","anonymousId":"c-7f3"}', "Send the id that the visitor had before as `anonymous_id`."
+    ),
     "missing_value": Known(b'{"type":"rating",' + _TEA + b"}", "Send the rating as a number in `value`."),
     "bad_type": Known(
         b'{"type":7,' + _TEA + b"}",
@@ -61,6 +64,26 @@ CATALOGUE: Final[dict[str, Known]] = {
         "Send seconds, milliseconds or microseconds since 1970, or ISO 8601; without `timestamp` the record's own time counts.",
     ),
     "bad_value": Known(b'{"type":"cart",' + _TEA + b',"value":"3,99"}', "Send a number without quotes, with a point."),
+    "bad_anonymous_id": Known(
+        b'{"type":"identify","user_id":"ada","anonymous_id":"ada"}',
+        "Send the cookie's or device's id, never the person's; where `identity.anonymous` is set, only ids that match it.",
+    ),
+    "anonymous_user_id": Known(
+        b'{"type":"identify","user_id":"c-7f3","anonymous_id":"c-81e"}',
+        "Send the account's id as `user_id`; an id that matches `identity.anonymous` is nobody's account.",
+    ),
+    "identify_person": Known(
+        b'{"type":"identify","user_id":"bob","anonymous_id":"ada"}',
+        "Nothing to mend: an account is never merged into another. Look at who sends this; it may be an attempt to read `ada`.",
+    ),
+    "already_identified": Known(
+        b'{"type":"identify","user_id":"bob","anonymous_id":"c-7f3"}',
+        "Give the device a fresh anonymous id when a person logs out; one that belongs to somebody stays so.",
+    ),
+    "bad_merge": Known(
+        b'{"type":"merge","user_id":"ada"}',
+        "Only workers send messages with this header; find who copies them, and copy none with headers `upwell.…`.",
+    ),
     "too_large_to_rekey": Known(
         b'{"type":"view",' + _TEA + b',"properties":"' + b"x" * 1_000_000 + b'"}',
         "Key events by the user's id with Java's partitioner (murmur2), or keep them below a megabyte.",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from state import snapshots
@@ -138,8 +139,11 @@ async def _forget_offsets(redis: Client, keys: Keys) -> None:
     await redis.delete(keys.safe)
     async for key in redis.scan_iter(match=keys.user("*"), count=_SCAN):
         fields: Any = await redis.hkeys(key)
-        if places := [field for field in fields if field.startswith((b"at:", b"consent_from"))]:
+        if places := [field for field in fields if field.startswith((b"at:", b"consent_from", b"alias_from"))]:
             await redis.hdel(key, *places)
+        if b"aliases" in fields:
+            aliases: Any = await redis.hget(key, "aliases")
+            await redis.hset(key, "aliases", msgspec.json.encode(dict.fromkeys(msgspec.json.decode(aliases or b"{}"), -1)))
 
 
 def _records(found: Plan) -> Sequence[Record]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONSENT",
     "FORGET",
+    "IDENTIFY",
     "REASONS",
     "BadEvent",
     "BadItem",
@@ -57,8 +58,9 @@ __all__ = [
 
 FORGET: Final = "forget"
 CONSENT: Final = "consent"
+IDENTIFY: Final = "identify"
 # Types of events about the whole user: they name no item, and nobody is given a list for them.
-ABOUT_USERS: Final = (FORGET, CONSENT)
+ABOUT_USERS: Final = (FORGET, CONSENT, IDENTIFY)
 
 REASONS: Final = {
     "no_value": "decode: the record has no value; on `events` a null deletes nothing",
@@ -71,7 +73,8 @@ REASONS: Final = {
     "missing_item_id": "validate: no `item_id`",
     "missing_value": "validate: a `rating` without `value`",
     "missing_consent": "validate: an event of the type `consent` without `properties.consent`",
-    "unwanted_item_id": "validate: a `forget` or a `consent` with `item_id`; they are about the whole user",
+    "missing_anonymous_id": "validate: an event of the type `identify` without `anonymous_id`",
+    "unwanted_item_id": "validate: a `forget`, a `consent` or an `identify` with `item_id`; they are about the whole user",
     "bad_type": f"validate: `type` is not a string of 1 to {TYPE_BYTES} bytes",
     "bad_user_id": f"validate: `user_id` is not a string of 1 to {ID_BYTES} bytes or an integer",
     "bad_item_id": f"validate: `item_id` is not a string of 1 to {ID_BYTES} bytes or an integer",
@@ -80,9 +83,14 @@ REASONS: Final = {
     "bad_recommendation_id": "validate: `recommendation_id`, likewise",
     "bad_timestamp": "validate: `timestamp` is no time after 1970 and before the year 10000, in s, ms, µs or ISO 8601",
     "bad_consent": "validate: `properties.consent` is neither true nor false",
+    "bad_anonymous_id": "validate: the `anonymous_id` of an `identify` is no such id, or is the `user_id`, or not as set",
+    "anonymous_user_id": "validate: the `user_id` of an `identify` is an anonymous id, by the setting `identity.anonymous`",
     "bad_value": f"validate: `value` is not a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}",
     "too_large_to_rekey": "place: an event on the wrong partition that is too large to be sent to its user's",
     "misplaced": "place: an event that was re-keyed once arrived on a wrong partition again",
+    "identify_person": "identify: the `anonymous_id` of an `identify` is a person: it was the `user_id` of one",
+    "already_identified": "identify: the `anonymous_id` of an `identify` belongs to another person since before",
+    "bad_merge": "identify: a message with the header `upwell.merge` that Upwell did not write",
     "wrong_key": "validate: an item's key is not its `item_id`, so compaction and deletion would miss it",
     "bad_name": f"validate: an item's `name` is not a string of at most {TEXT_BYTES} bytes",
     "bad_brand": "validate: `brand`, likewise",
@@ -111,7 +119,7 @@ class BadItem(Poison):
 
 
 class Event(Struct, gc=False, frozen=True):
-    """What a user did to an item, or with an empty ``item_id`` what the user wishes: to be forgotten, to consent or not.
+    """What a user did to an item, or with an empty ``item_id`` what is to hold for the user: forgotten, consenting, identified.
 
     ``timestamp`` is the time in seconds as sent, by default the record's; ``time`` is what decay reckons with: the
     timestamp, but never later than the record's time and the allowed skew.
@@ -127,6 +135,7 @@ class Event(Struct, gc=False, frozen=True):
     session_id: str | None = None
     recommendation_id: str | None = None
     consent: bool | None = None
+    anonymous_id: str | None = None
 
 
 class Item(Struct, frozen=True):
@@ -218,6 +227,7 @@ class _Sent(Struct, gc=False):
     session_id: _Id = None
     recommendation_id: _Id = None
     properties: _Properties | None = None
+    anonymous_id: _Id = None
 
 
 _TYPED: Final = msgspec.json.Decoder(_Sent).decode
@@ -247,6 +257,8 @@ def decode_event(value: bytes | None, *, received: float, skew: float) -> Event:
         None if session_id is None else identifier("session_id", session_id, BadEvent),
         None if recommendation_id is None else identifier("recommendation_id", recommendation_id, BadEvent),
         None if properties is None else _consent(properties),
+        # On events of other types it is the sender's own affair.
+        identifier("anonymous_id", sent.anonymous_id, BadEvent) if sent.type == IDENTIFY else None,
     )
 
 
@@ -288,11 +300,11 @@ def _read(value: bytes | None) -> _Sent:
 
 
 def _check_about_user(sent: _Sent, value: bytes) -> None:
-    """Refuse what may be meant otherwise: nobody is forgotten, and nobody's consent is taken, on a guess."""
-    if sent.user_id is None:
+    """Refuse what may be meant otherwise: nobody is forgotten or merged, and nobody's consent is taken, on a guess."""
+    if sent.user_id is None or (sent.type == IDENTIFY and sent.anonymous_id is None):
         raise _missing(sent, raw_fields(value, BadEvent))
     if sent.item_id is not None:
-        mend = "leave `item_id` out" if sent.type == FORGET else "leave it out, or send the item's event with the property"
+        mend = "leave `item_id` out" if sent.type != CONSENT else "leave it out, or send the item's event with the property"
         found = f"`item_id`, {shown(sent.item_id)}"
         raise BadEvent("validate", "unwanted_item_id", f"`{sent.type}` is about the whole user, found {found}; {mend}.")
     if sent.type == CONSENT and (sent.properties is None or _consent(sent.properties) is None):
@@ -316,7 +328,8 @@ def _consent(properties: object) -> bool | None:
 
 def _missing(sent: _Sent, raws: Mapping[str, Raw]) -> BadEvent:
     """Name the field that is missing, what is there instead, and the likely misspelling."""
-    field = next(name for name in ("type", "user_id", "item_id", "value") if getattr(sent, name) is None)
+    needed = ("type", "user_id", *(("anonymous_id",) if sent.type == IDENTIFY else ("item_id", "value")))
+    field = next(name for name in needed if getattr(sent, name) is None)
     names = {name.replace("_", "").lower(): name for name in islice(raws, _LOOKED_AT) if name != field}
     near = difflib.get_close_matches(field.replace("_", ""), names, n=1, cutoff=0.7)
     found = "null" if field in raws else f"only {', '.join(map(quoted, list(raws)[:8]))}" if raws else "an empty object"

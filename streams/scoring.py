@@ -72,6 +72,7 @@ class Scorer:
         self._reranking = Reranking(settings.rerank)
         self._settings = settings
         self._models = models
+        self._profiles = profiles
         self._histories, self._kept, self._types = profiles.histories, profiles.kept, profiles.types
         self._items = items
 
@@ -79,7 +80,7 @@ class Scorer:
         """Judge the lists given before, push the new events, then rank anew for every observed user if an answer is wanted."""
         indexes = self._items.indexes(self._models.items)
         judged = self._judge(observed, indexes)
-        self._push(observed)
+        self._profiles.push(observed.pushes)
         profiles = list(observed.profiles.values())
         now = np.array([observed.triggers[profile.user_id][1].event.time for profile in profiles], np.float64)
         query = self.ask(profiles, now)
@@ -154,19 +155,6 @@ class Scorer:
         gradients[some] = blend.each(kept[some], features[some], targets[some], segments[some], self._kept.contexts[slots[some]])
         hits = np.column_stack([blend.hits(kept, features, targets, _FIRST), published])
         return Judged(judged, table[:, 0], segments, gradients, hits)
-
-    def _push(self, observed: Observed) -> None:
-        if observed.pushes:
-            slots, numbers, weights, times, blocked, types, stamps = zip(*observed.pushes, strict=True)
-            self._histories.push(
-                np.array(slots, np.int32),
-                np.array(numbers, np.int32),
-                np.array(weights, np.float32),
-                np.array(times, np.float64),
-                np.array(blocked, np.uint8),
-                np.array(types, np.int32),
-                np.array(stamps, np.float64),
-            )
 
     def _users(self, profiles: Sequence[Profile]) -> NDArray[np.int32]:
         """Give the users' indexes in the models, looking up those not known yet, or known by an index that is another's now."""

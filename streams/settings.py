@@ -25,6 +25,7 @@ from pydantic_settings import EnvSettingsSource
 
 from streams.knobs import (
     Consent,
+    Identity,
     Intake,
     Kafka,
     Log,
@@ -99,6 +100,7 @@ class Settings(BaseModel):
     topics: Topics = Topics()
     intake: Intake = Intake()
     consent: Consent = Consent()
+    identity: Identity = Identity()
     publish: Publish = Publish()
     rerank: Rerank = Rerank()
     snapshot: Snapshot = Snapshot()

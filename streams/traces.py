@@ -88,6 +88,8 @@ async def _redis(redis: Client, keys: Keys, user_id: str, traces: Traces) -> Non
             fields: dict[bytes, bytes] = stored
             if name == own:
                 _profile(fields, name, traces)
+            elif fields.get(b"alias") == user_id.encode() or msgspec.json.encode(user_id) + b":" in fields.get(b"aliases", b""):
+                traces.add("redis", _shown(name), "the user is the person of this id, or its alias")
             elif named in fields.get(b"recommendations", b"") or names_any(fields.get(b"neighbors", b""), {user_id}):
                 traces.add("redis", _shown(name), "another user's neighbors, or list")
         loose += [name for name in names if keys.family(name) is None]

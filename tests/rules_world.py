@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 
 from state.keys import Keys
 from state.store import Store
-from streams.decode import REKEYED
 from streams.follower import Fold
 from streams.learned import Taught
 from streams.models.ids import pack
@@ -241,14 +240,16 @@ class World:
         elif topic == "dead":
             self.dead.add((content.partition, content.offset))
         elif topic == "recommendations":
-            trigger = json.loads(content[1])["trigger"]
-            assert trigger["partition"] == partition_for(content[0], len(self.events))
-            user = content[0].decode()
+            trigger, user = json.loads(content[1])["trigger"], content[0].decode()
+            assert trigger["partition"] in self.answering(user)
             self.covered[user] = max(trigger["offset"], self.covered.get(user, -1))
         else:
             messages = self.events[content.partition]
-            origin = (REKEYED, b"%d:%d" % content.origin)
-            messages.append(Message(len(messages), content.value, content.key, content.timestamp, (origin,)))
+            messages.append(Message(len(messages), content.value, content.key, content.timestamp, content.own()))
+
+    def answering(self, user: str) -> Collection[int]:
+        """Give the partitions whose events may be answered to a user."""
+        return [partition_for(user.encode(), len(self.events))]
 
     async def calm(self, *, alone: bool) -> None:
         """End all trouble, then drain: each partition by the worker that has it, or all by one."""
@@ -413,6 +414,7 @@ def _outgoing(answer: Answer) -> list[list[tuple[str, Any]]]:
     """Sort what an answer sends out by the partition it goes to: order is kept within one only."""
     groups = [[("recommendations", one)] for one in answer.recommendations]
     groups += [[("learned", record)] for record in answer.records]
-    homes = dict.fromkeys(event.partition for event in answer.rekeyed)
-    groups += [[("events", event) for event in answer.rekeyed if event.partition == home] for home in homes]
+    sent_on = answer.sent_on()
+    homes = dict.fromkeys(event.partition for event in sent_on)
+    groups += [[("events", event) for event in sent_on if event.partition == home] for home in homes]
     return groups + [[("dead", letter)] for letter in answer.dead]

@@ -11,7 +11,7 @@ import typer
 from streams.commands.failures import FAILED, Failed
 from streams.commands.options import Json, with_settings
 from streams.commands.output import clean, console, figure, moment, table, write_json
-from streams.commands.reading import utf8
+from streams.commands.reading import reader, utf8
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -36,6 +36,7 @@ def forget(settings: "Settings", users: Users, verify: Verify = False, timeout: 
     A trace is whatever names the user in Redis, in the snapshots there, in the learned log, or as newest message on the
     topic `segments`. What names the user in `events`, `recommendations` and `events.dead` is told as well: it is yours,
     and goes with the retention of those topics. A user who refused (consent: false) leaves that refusal behind.
+    A person goes with all anonymous ids that were merged into the person, and any of those ids names the person.
 
     Exit status: 0 no trace is left, 1 some are.
     """
@@ -58,9 +59,13 @@ async def _run(settings: "Settings", users: list[str], patience: float, *, verif
     names = list(dict.fromkeys(users))
     deadline = 0.0 if verify else time.monotonic() + patience
     found = []
+    others = {user: _known_as(settings, user) for user in names}
     with _status(quiet=quiet) as status, redis_or_failed(settings):
         async with open_redis(redis_url(settings)) as redis:
-            places = [None] * len(names) if verify else await sent(settings, names)
+            told = names
+            names = list(dict.fromkeys([*told, *(other for user in told for other in others[user])]))
+            sent_to = {} if verify else dict(zip(told, await sent(settings, told), strict=True))
+            places = [sent_to.get(user) for user in names]
             status("waiting for the workers")
             if not verify and not await settled(settings, redis, [one for one in places if one], deadline):
                 raise Failed(
@@ -72,6 +77,13 @@ async def _run(settings: "Settings", users: list[str], patience: float, *, verif
                 traces = await until_gone(settings, redis, user, deadline)
                 found.append(await certificate(settings, user, traces, place))
     return found
+
+
+def _known_as(settings: "Settings", user: str) -> list[str]:
+    """The person whom an id stands for, and all the person's ids."""
+    with reader(settings) as state:
+        found = state.user(user)
+    return [found.user_id, *found.aliases] if found else []
 
 
 @contextmanager

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from streams.models.ids import Packed
     from streams.models.models import Models
 
-__all__ = ["admit_items", "admit_users", "bare", "keep_users"]
+__all__ = ["admit_items", "admit_users", "bare", "keep_users", "vacate_users"]
 
 
 def admit_users(models: Models, ids: Packed) -> Int32:
@@ -48,6 +48,13 @@ def keep_users(models: Models, staying: Int64) -> None:
     models.catalog.keep_users(staying)
     models.members.keep(staying)
     models.active_users.keep(staying)
+
+
+def vacate_users(models: Models, gone: Int64) -> None:
+    """Empty the rows of these users, int64[n], whom nothing else names any more; the rows stay theirs."""
+    models.visits.vacate(gone)
+    models.catalog.vacate(gone)
+    models.members.vacate(gone)
 
 
 def _keep_items(models: Models, staying: Int64) -> None:

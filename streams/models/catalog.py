@@ -176,6 +176,10 @@ class Catalog:
         close_up(self.recent, staying, _USERS["recent"])
         self._users = int(np.searchsorted(staying, self._users))
 
+    def vacate(self, gone: NDArray[np.int64]) -> None:
+        """Empty the rows of these users."""
+        self.recent[gone] = _USERS["recent"]
+
     def keep_items(self, staying: NDArray[np.int64]) -> None:
         """Forget all items but these, as :meth:`keep_users`, and the tokens that none of them has."""
         indexes = new_indexes(staying, len(self.known))

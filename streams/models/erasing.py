@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streams.models.admitting import keep_users
+from streams.models.admitting import keep_users, vacate_users
 from streams.models.compile import Float64, Int16, Int32, Int64, kernel
 from streams.models.leaving import GONE
 from streams.models.rings import rings
@@ -84,10 +84,11 @@ def _look(items: Int32, walked: Rings, earliest: Float64, alone: NDArray[np.bool
                 alone[n] &= user_items[user, after % length] == item
 
 
-def erase(models: Models, user_ids: Packed) -> NDArray[np.int32]:
+def erase(models: Models, user_ids: Packed, *, close_up: bool = True) -> NDArray[np.int32]:
     """Erase users from the models; give the indexes of the items whose statistics changed, int32[n] ascending.
 
     The users' rows go, and those of later ones close up, so that users' indexes change where ``models.users`` is another object.
+    Without ``close_up`` the rows stay, empty, as if the users had been named and never seen: that costs nothing per other user.
     Ids that the models do not know change nothing. A function of models and ids alone: equal on all workers.
 
     Equal to a run in which they never acted, by id and up to the rounding of sums: rings and counts of visits, all of popularity,
@@ -102,8 +103,11 @@ def erase(models: Models, user_ids: Packed) -> NDArray[np.int32]:
     told = [models.visits.of(user) for user in users]
     items = np.unique(np.concatenate([_take_back(models, *one) for one in zip(users, told, strict=True)]))
     _settle(models, items, np.unique(np.concatenate([one.segments for one in told])))
-    models.active_users.never(np.array(users, np.int64))
-    keep_users(models, np.delete(np.arange(len(models.users)), users))
+    if close_up:
+        models.active_users.never(np.array(users, np.int64))
+        keep_users(models, np.delete(np.arange(len(models.users)), users))
+    else:
+        vacate_users(models, np.array(users, np.int64))
     return items
 
 

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from streams.models.ids import Packed, pack
 from streams.models.sources import FEATURES, SOURCES
 
-__all__ = ["Lesson"]
+__all__ = ["MERGED_AWAY", "Lesson"]
+
+# Instead of the offset of a wish: the user's id was merged into a person's, and need not be sought where others name it.
+MERGED_AWAY = int(np.iinfo(np.int64).max)
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class Lesson:
         been given a list
     origins : int64[o, 2], (partition, offset) of the last re-keyed event of each origin
     forgotten, forgotten_at : ids of users whom the models erase before they learn the visits, and int64[f] the offset of the
-        event by which each wished it
+        event by which each wished it, or ``MERGED_AWAY``
     """
 
     events: int = 0

@@ -161,6 +161,12 @@ class Members:
             close_up(held, staying, UNKNOWN)
         self._users = int(np.searchsorted(staying, self._users))
 
+    def vacate(self, gone: Int64) -> None:
+        """Empty the rows of these users, int64[n], each once, after :meth:`take_back`."""
+        segments = self.of_user[gone]
+        self.sizes -= np.bincount(segments[segments >= 0], minlength=len(self.sizes))
+        self.of_user[gone] = self.of_days[gone] = UNKNOWN
+
     def growth(self) -> Float64:
         """Give each segment's growth since the day seven days ago began, 0.1 for a tenth more: float64[segments].
 

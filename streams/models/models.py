@@ -15,9 +15,9 @@ from streams.models.catalog_change import CatalogChange
 from streams.models.clusterers import clusterer, learn, restored
 from streams.models.erasing import erase
 from streams.models.habits import Habits
-from streams.models.ids import Ids, Packed, pack
+from streams.models.ids import Ids, Packed, pack, unpack
 from streams.models.kmeans import KMeans
-from streams.models.lesson import Lesson
+from streams.models.lesson import MERGED_AWAY, Lesson
 from streams.models.members import Members
 from streams.models.popularity import Popularity
 from streams.models.roster import Roster
@@ -117,7 +117,11 @@ class Models:
         """Erase whom a lesson makes forget; give the ids of the items that changed, for others may leave before its end."""
         if not len(lesson.forgotten.ends):
             return None
-        return pack(self.items.names(erase(self, lesson.forgotten).tolist()))
+        names, merged = unpack(lesson.forgotten), (lesson.forgotten_at == MERGED_AWAY).tolist()
+        aliases = pack([name for name, alias in zip(names, merged, strict=True) if alias])
+        others = pack([name for name, alias in zip(names, merged, strict=True) if not alias])
+        changed = np.concatenate([erase(self, aliases, close_up=False), erase(self, others)])
+        return pack(self.items.names(np.unique(changed).tolist()))
 
     def reserve(self) -> None:
         """Give every model room for all items and users, so that kernels may index any model by any of them."""

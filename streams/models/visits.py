@@ -177,6 +177,11 @@ class Visits:
             close_up(getattr(self, name), staying, empty)
         self._users = int(np.searchsorted(staying, self._users))
 
+    def vacate(self, gone: Int64) -> None:
+        """Empty the rows of these users, whom no item's ring names any more."""
+        for name, empty in USER_ROWS.items():
+            getattr(self, name)[gone] = empty
+
     def keep_items(self, staying: Int64) -> None:
         """Forget all items but these, as :meth:`keep_users`; a visit to one that is gone leaves its cell empty."""
         renumber(self.user_items[: self._users], new_indexes(staying, len(self.item_count)))

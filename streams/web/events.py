@@ -10,7 +10,8 @@ import msgspec
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from streams.schemas import BadEvent, decode_event
+from streams.links import check_ids
+from streams.schemas import IDENTIFY, BadEvent, Event, decode_event
 from streams.settings import Settings
 from streams.web.problems import Problem
 
@@ -24,6 +25,7 @@ class Events:
     """The handler of events, of one or of a list of them: all are sent, or none."""
 
     def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
+        self._settings = settings
         self._producer, self._topic, self._skew = producer, settings.topics.events, settings.intake.future_skew_s
         self._seconds = settings.serve.body_seconds
         self.started = False
@@ -51,11 +53,21 @@ class Events:
             late = f"the body took longer than {self._seconds:g} s"
             raise Problem(HTTPStatus.REQUEST_TIMEOUT, late, headers={"Connection": "close"}) from None
 
+    def _check(self, event: Event) -> None:
+        """Refuse to make one id another's name where any id may be anybody's: who asks may be a browser."""
+        if event.type == IDENTIFY:
+            if not self._settings.identity.anonymous:
+                needs = "`identify` is taken here only where the setting identity.anonymous says which ids are anonymous"
+                raise BadEvent("validate", "bad_anonymous_id", f"{needs}; set it, or send the event to Kafka.")
+            check_ids(event, self._settings)
+
     def _users(self, values: list[bytes]) -> list[str]:
         users, bad, now = [], [], time.time()
         for place, value in enumerate(values):
             try:
-                users.append(decode_event(value, received=now, skew=self._skew).user_id)
+                event = decode_event(value, received=now, skew=self._skew)
+                self._check(event)
+                users.append(event.user_id)
             except BadEvent as error:
                 bad.append({"index": place, "error": error.error, "message": error.message})
         if bad:

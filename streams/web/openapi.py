@@ -46,6 +46,7 @@ class SentEvent(msgspec.Struct):
     session_id: str | None = None
     event_id: str | None = None
     recommendation_id: str | None = None
+    anonymous_id: str | None = None
     properties: dict[str, Any] | None = None
 
 

@@ -39,10 +39,12 @@ class Reads:
         ]
 
     async def recommendations(self, request: web.Request) -> web.Response:
-        """Give a user's newest recommendation: the message of the topic, byte for byte."""
+        """Give the newest recommendation of a user, or of the person whose alias the id is: the message, byte for byte."""
         user_id = request.match_info["user_id"]
         known = self._pseudonyms.of(user_id) if self._pseudonyms else user_id
-        found = await self._redis.hget(self._keys.user(known), "recommendations")
+        found, person = await self._redis.hmget(self._keys.user(known), ["recommendations", "alias"])
+        if person:
+            found = await self._redis.hget(self._keys.user(person.decode()), "recommendations")
         if not found:
             raise Problem(
                 HTTPStatus.NOT_FOUND, f"nothing is known of user {user_id!r} yet; popular items for anybody are at /v1/trending"
