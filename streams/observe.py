@@ -58,7 +58,8 @@ class Observed:
     """The users who acted, each with the last event, the entries to push on their histories, and the teachings.
 
     ``profiles`` are of those who are to be given a list, ``wishes`` those who said what they wish, with their partition. Those
-    ``forgotten`` begin ``anew``, as do some others; those ``blank`` refuse, and nothing of what they did is kept.
+    ``forgotten``, with the id under which that is said, begin ``anew``, as do some others; those ``blank`` refuse, and nothing
+    of what they did is kept.
     """
 
     profiles: dict[str, Profile]
@@ -67,7 +68,7 @@ class Observed:
     teachings: dict[int, Teaching] = field(default_factory=dict)
     events: int = 0
     wishes: dict[str, tuple[int, Profile]] = field(default_factory=dict)
-    forgotten: dict[str, Profile] = field(default_factory=dict)
+    forgotten: dict[str, str] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
     blank: dict[str, Profile] = field(default_factory=dict)
     cleared: dict[int, int] = field(default_factory=dict)
@@ -217,7 +218,7 @@ class Observer:
             profile.forget()
             self._empty(observed, profile)
             observed.anew.add(profile.user_id)
-            observed.forgotten[profile.user_id] = profile
+            observed.forgotten[profile.user_id] = placed.user_id
             observed.blank.pop(profile.user_id, None)
 
     def _blank(self, observed: Observed, profile: Profile) -> None:

@@ -149,7 +149,7 @@ class Pipeline:
 
     def _forget(self, answer: Answer, observed: Observed) -> None:
         """Say that users were forgotten, before anything is said of them again, and write those who are given no list."""
-        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in observed.forgotten]
+        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in observed.forgotten.values()]
         for user_id, (partition, profile) in observed.wishes.items():
             if user_id not in observed.triggers:
                 answer.writes[partition].append(profile.write_consent(partition, observed.mode(profile)))
