@@ -67,6 +67,7 @@ class Observed:
     pushes: list[tuple[int, int, float, float, bool, int, float]] = field(default_factory=list)
     teachings: dict[int, Teaching] = field(default_factory=dict)
     events: int = 0
+    refused: int = 0
     wishes: dict[str, tuple[int, Profile]] = field(default_factory=dict)
     forgotten: dict[str, str] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
@@ -181,6 +182,7 @@ class Observer:
             return  # the profile is beyond this event, and its user consented since
         self._blank(observed, profile)
         observed.events += not folded
+        observed.refused += not folded
         self._push(observed, profile, self._items.number(event.item_id), self._weight_of(event.type, event.value), event)
 
     def _wish(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> None:

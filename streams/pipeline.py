@@ -45,6 +45,12 @@ class Answer:
     received: list[float] = field(default_factory=list)
     users: Collection[str] = ()
     events: int = 0
+    refused: int = 0
+
+    @property
+    def forgotten(self) -> int:
+        """How many users were forgotten."""
+        return sum(change.value is None for change in self.segments)
 
     @property
     def gone(self) -> list[str]:
@@ -99,6 +105,7 @@ class Pipeline:
                 self.profiles.clear(profile.slot)
         with self._metrics.stage("encode"):
             answer = Answer(dead=decoded.dead, rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
+            answer.refused = observed.refused
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)

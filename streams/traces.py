@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -232,8 +232,13 @@ async def held(settings: Settings, user_id: str, each: Callable[[str, Message], 
                 if of_topic[topic](message, user_id):
                     each(topic, message)
                     spans[topic, partition].append((message.offset, message.timestamp))
-    limits = {topic: float(kept.get(topic, {}).get("retention.ms", -1)) for topic in of_topic}
+    limits = {topic: _retention_ms(kept.get(topic, {})) for topic in of_topic}
     return [_span(topic, partition, some, limits[topic]) for (topic, partition), some in sorted(spans.items())]
+
+
+def _retention_ms(config: Mapping[str, str]) -> float:
+    """Give for how long a topic keeps a message, -1 where no time says so, as of one that is compacted only."""
+    return float(config.get("retention.ms", -1)) if "delete" in config.get("cleanup.policy", "delete") else -1.0
 
 
 def _span(topic: str, partition: int, some: Sequence[tuple[int, int]], retention_ms: float) -> Held:
