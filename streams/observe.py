@@ -3,95 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from state.profiles import ANEW, CONSENT, GONE, ONLY_CONSENT, WHOLE, Profile
+from state.profiles import Profile
 from streams.decode import Batch, Decoded, Placed
 from streams.items import ItemNumbers, Numbers
 from streams.learned import Teacher
+from streams.observed import Observed, Teaching
 from streams.schemas import FORGET, Event
 from streams.settings import Settings
 
-__all__ = ["Observed", "Observer", "Teaching"]
+__all__ = ["Observer"]
 
 Labels = Callable[[int], Sequence[str]]
-
-
-@dataclass(slots=True)
-class Teaching:
-    """What a partition's events from ``start`` on teach; the columns are those of a lesson, items by this worker's numbers.
-
-    ``others`` acted too, but visited nothing: all that they may teach is that they left their segment.
-    """
-
-    start: int
-    end: int
-    events: int = 0
-    users: dict[str, int] = field(default_factory=dict)
-    others: dict[str, Profile] = field(default_factory=dict)
-    types: dict[str, int] = field(default_factory=dict)
-    visits: list[tuple[int, int, float, float, int]] = field(default_factory=list)
-    judged: list[tuple[Profile, int]] = field(default_factory=list)
-    origins: dict[int, int] = field(default_factory=dict)
-    forgotten: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-
-    def forget(self, user_id: str, offset: int) -> None:
-        """Teach to forget a user, and nothing of what the user did before: so many of the visits, and of those judged."""
-        self.forgotten[user_id] = len(self.visits), len(self.judged), offset
-        self.others.pop(user_id, None)
-
-    def settle(self) -> None:
-        """Leave out what those forgotten did before; once for all of them, for each costs a pass."""
-        names, bounds = list(self.users), self.forgotten
-        begins = [bounds[name][0] if name in bounds else 0 for name in names]
-        kept = [visit for number, visit in enumerate(self.visits) if number >= begins[visit[0]]]
-        self.users = {}
-        places = [self.users.setdefault(names[visit[0]], len(self.users)) for visit in kept]
-        self.visits = [(place, *visit[1:]) for place, visit in zip(places, kept, strict=True)]
-        nobody = (0, 0, 0)
-        judged = enumerate(self.judged)
-        self.judged = [one for number, one in judged if number >= bounds.get(one[0].user_id, nobody)[1]]
-
-
-@dataclass(slots=True)
-class Observed:
-    """The users who acted, each with the last event, the entries to push on their histories, and the teachings.
-
-    ``profiles`` are of those who are to be given a list, ``wishes`` those who said what they wish, with their partition. Those
-    ``forgotten``, with the id under which that is said, begin ``anew``, as do some others; those ``blank`` refuse, and nothing
-    of what they did is kept.
-    """
-
-    profiles: dict[str, Profile]
-    triggers: dict[str, tuple[int, Placed]] = field(default_factory=dict)
-    pushes: list[tuple[int, int, float, float, bool, int, float]] = field(default_factory=list)
-    teachings: dict[int, Teaching] = field(default_factory=dict)
-    events: int = 0
-    refused: int = 0
-    wishes: dict[str, tuple[int, Profile]] = field(default_factory=dict)
-    forgotten: dict[str, str] = field(default_factory=dict)
-    anew: set[str] = field(default_factory=set)
-    blank: dict[str, Profile] = field(default_factory=dict)
-    cleared: dict[int, int] = field(default_factory=dict)
-
-    def clear(self, slot: int) -> None:
-        """Push nothing of what was to be pushed on a history so far."""
-        self.cleared[slot] = len(self.pushes)
-
-    def settle(self) -> None:
-        """Leave out pushes that were cleared, and those who are given no list."""
-        if self.cleared:
-            pushes = enumerate(self.pushes)
-            self.pushes = [push for number, push in pushes if number >= self.cleared.get(push[0], 0)]
-        if len(self.triggers) < len(self.profiles):
-            self.profiles = {user_id: one for user_id, one in self.profiles.items() if user_id in self.triggers}
-
-    def mode(self, profile: Profile) -> str:
-        """Say how much of a user is written: of one who refuses, or who is given no list, no more than the consent."""
-        whole = profile.user_id in self.triggers and profile.user_id not in self.blank
-        if profile.user_id not in self.anew and profile.user_id not in self.blank:
-            return WHOLE if whole else CONSENT
-        return ANEW if whole else GONE if profile.consent is None else ONLY_CONSENT
 
 
 class Observer:

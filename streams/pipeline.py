@@ -17,7 +17,8 @@ from streams.lessons import lesson_of
 from streams.metrics import Metrics
 from streams.models.lesson import Lesson
 from streams.models.models import Models
-from streams.observe import Observed, Observer
+from streams.observe import Observer
+from streams.observed import Observed
 from streams.profiles import Profiles, Reads
 from streams.pseudonyms import addressed
 from streams.records import Kind, Record, encode, with_lesson
