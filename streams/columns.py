@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -50,7 +50,13 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def choose(found: Sequence[str], given: Mapping[str, str], fields: Mapping[str, tuple[str, ...]], where: str) -> dict[str, str]:
+def choose(
+    found: Sequence[str],
+    given: Mapping[str, str],
+    fields: Mapping[str, tuple[str, ...]],
+    where: str,
+    needed: Collection[str] = NEEDED,
+) -> dict[str, str]:
     """Field -> column: the ones given by hand first, then by the usual names in their order."""
     chosen = {field: _given(field, column, found, fields, where) for field, column in given.items()}
     by_plain = {plain(name): name for name in reversed(found)}
@@ -59,8 +65,8 @@ def choose(found: Sequence[str], given: Mapping[str, str], fields: Mapping[str, 
         column = chosen.get(field) or next(known, None)
         if column is not None:
             chosen[field] = column
-        elif field in NEEDED:
-            raise FileError(_missing(field, found, names, where))
+        elif field in needed:
+            raise missing(field, found, names, where)
     return chosen
 
 
@@ -75,9 +81,10 @@ def _given(field: str, column: str, found: Sequence[str], fields: Mapping[str, t
     return same[0]
 
 
-def _missing(field: str, found: Sequence[str], names: tuple[str, ...], where: str) -> str:
+def missing(field: str, found: Sequence[str], names: tuple[str, ...], where: str) -> FileError:
+    """Say that a file has no column for a field, and what it has."""
     example = found[0] if found else "NAME"
-    return (
+    return FileError(
         f"{where} has no column for {field} (looked for {', '.join(names)}); it has: {listed(found)}. "
         f"Name it: --column {field}={example!r}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from streams import columns
 from streams.columns import EVENT_COLUMNS, ITEM_COLUMNS, Column, FileError
+from streams.schemas import ABOUT_USERS, CONSENT
 from streams.tables import BadLine, Source, Table, opened, tables
 
 __all__ = ["EVENTS", "BadLine", "Chunk", "FileError", "Source", "events", "items", "opened"]
@@ -32,6 +33,8 @@ EVENTS = pa.schema(
 """A chunk's columns: `line` counts from 1, `timestamp` is in seconds, `raw` is a JSON line that is an event already."""
 
 MESSAGE = ("type", "user_id", "item_id", "event_id", "timestamp", "value", "session_id", "recommendation_id")
+_NO_ITEM = "item_id is missing"
+_NO_CONSENT = "is a consent, which is sent as JSON lines with the names type, user_id and properties"
 AS_IT_IS = ("user_id", "item_id", "type")  # a JSON line with these names needs no translation
 
 Message = tuple[int, bytes, bytes]
@@ -47,24 +50,56 @@ class Chunk:
 
 
 class Choice:
-    """Which column is which field, settled when the file's columns are known."""
+    """Which column is which field, settled when the file's columns are known; those ``needed`` must be there."""
+
+    needed: Collection[str] = columns.NEEDED
 
     def __init__(self, where: str, given: Mapping[str, str], names: Mapping[str, tuple[str, ...]]) -> None:
         """Columns `given` by hand go before the usual `names`."""
         self.where, self.given, self.names = where, given, names
         self.chosen: dict[str, str] = {}
+        self.found: Sequence[str] = ()
 
     def __call__(self, found: Sequence[str]) -> list[str]:
         """The columns to read."""
-        self.chosen = columns.choose(found, self.given, self.names, self.where)
+        self.found = found
+        self.chosen = columns.choose(found, self.given, self.names, self.where, self.needed)
         return list(dict.fromkeys(self.chosen.values()))
+
+
+class EventChoice(Choice):
+    """The columns of events, of which those about users need no item."""
+
+    needed = columns.NEEDED - {"item_id"}
+
+    def __init__(self, source: Source, given: Mapping[str, str]) -> None:
+        """Of JSON lines any may name an item, though the first ones do not."""
+        super().__init__(source.name, given, EVENT_COLUMNS)
+        self._lines = source.format == "jsonl"
+
+    def __call__(self, found: Sequence[str]) -> list[str]:
+        """The columns to read."""
+        wanted = super().__call__(found)
+        if "item_id" in self.chosen:
+            return wanted
+        if "type" not in self.chosen:
+            raise self.without_items()
+        self.chosen["item_id"] = "item_id"
+        return [*wanted, "item_id"] if self._lines else wanted
+
+    def without_items(self) -> FileError:
+        """What to say of a file that names no items."""
+        return columns.missing("item_id", self.found, self.names["item_id"], self.where)
 
 
 def events(source: Source, given: Mapping[str, str] | None = None, kind: str | None = None) -> Iterator[Chunk]:
     """The events of a source in its order; `given` is field -> column, `kind` the type of events that name none."""
-    choice = Choice(source.name, given or {}, EVENT_COLUMNS)
-    for table in tables(source, choice):
-        yield _chunk(table, choice.chosen, kind or _kind(choice.chosen))
+    choice = EventChoice(source, given or {})
+    for number, table in enumerate(tables(source, choice)):
+        chunk = _chunk(table, choice.chosen, kind or _kind(choice.chosen))
+        if not number and choice.chosen["item_id"] not in choice.found and any(map(_lacks_item, chunk.bad)):
+            raise choice.without_items()
+        yield chunk
 
 
 def _kind(chosen: Mapping[str, str]) -> str:
@@ -75,14 +110,34 @@ def _chunk(table: Table, chosen: Mapping[str, str], kind: str) -> Chunk:
     faults: columns.Faults = {}
     count = len(table.lines)
     done: dict[str, pa.Array] = {"line": pa.array(table.lines, pa.int64()), "raw": _raw(table, chosen)}
+    lacking: columns.Faults = {}
     for name in EVENTS.names[1:-1]:
-        done[name] = _column(table.columns.get(chosen.get(name, "")), name, count, faults)
+        column = table.columns.get(chosen.get(name, ""))
+        done[name] = _column(column, name, count, lacking if name == "item_id" else faults)
     done["type"] = done["type"].fill_null(kind)
+    if chosen["item_id"] not in table.columns:
+        lacking = dict.fromkeys(range(count), _NO_ITEM)
+    _about_users(done, lacking, faults)
     rows = pa.RecordBatch.from_arrays([done[name] for name in EVENTS.names], schema=EVENTS)
     if faults:
         rows = rows.filter(pa.array([row not in faults for row in range(count)], pa.bool_()))
     told = [BadLine(table.lines[row], reason) for row, reason in faults.items() if not _blank(table, row)]
     return Chunk(rows, sorted(table.bad + told, key=lambda one: one.line))
+
+
+def _about_users(done: Mapping[str, pa.Array], lacking: columns.Faults, faults: columns.Faults) -> None:
+    """Take rows without an item for faults, but of events about users; a consent says what it is only as it was written."""
+    types, raw = done["type"], done["raw"]
+    for row, reason in lacking.items():
+        kind = types[row].as_py()
+        if kind == CONSENT and not raw[row].is_valid:
+            faults.setdefault(row, _NO_CONSENT)
+        elif kind not in ABOUT_USERS:
+            faults.setdefault(row, reason)
+
+
+def _lacks_item(one: BadLine) -> bool:
+    return one.reason.startswith("item_id ")
 
 
 def _blank(table: Table, row: int) -> bool:

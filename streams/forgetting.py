@@ -53,6 +53,7 @@ class Forgetting:
         self._keys = Keys(settings.prefix)
         self._renew, self._retract = renew, retract
         self._clock = clock
+        self._pseudonyms = bool(settings.pseudonyms.key_file)
         self._late = _LATE * settings.intake.session_timeout_ms / 1000
         self._waiting: list[_Waiting] = []
         self._cut = 0
@@ -100,6 +101,8 @@ class Forgetting:
 
     async def _say_again(self, user_ids: Sequence[str]) -> None:
         """Retract once more what a late writer may have said on the topic of segments of users who have not come back."""
+        if self._pseudonyms:
+            return  # that topic is keyed by the ids that came in, which nobody can make of what the log says
         stored = await self._store.load(user_ids) if user_ids else []
         away = [user_id for user_id, one in zip(user_ids, stored, strict=True) if one is None or not one.profile.events]
         if away:

@@ -22,7 +22,7 @@ from streams.profiles import Profiles
 from streams.schemas import FORGET, IDENTIFY, BadEvent
 
 if TYPE_CHECKING:
-    from streams.observe import Observed, Teaching
+    from streams.observed import Observed, Teaching
 
 __all__ = ["Identity", "folded_in"]
 
@@ -139,7 +139,7 @@ class Identity:
             profile.part()
             self._leave(observed, profile)
             observed.anew.add(profile.user_id)
-            observed.forgotten[profile.user_id] = profile
+            observed.forgotten[profile.user_id] = profile.user_id
             observed.wishes[profile.user_id] = partition, profile
 
     def _leave(self, observed: Observed, profile: Profile) -> None:

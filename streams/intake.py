@@ -303,6 +303,8 @@ class Intake:
         metrics.events.inc(answer.events)
         metrics.recommendations.inc(len(answer.recommendations))
         metrics.rekeyed.inc(len(answer.rekeyed))
+        metrics.forgotten.inc(answer.forgotten)
+        metrics.refused_events.inc(answer.refused)
         metrics.event_to_recommendation_seconds.observe([now - received for received in answer.received])
         for letter in answer.dead:
             metrics.dead_letters.labels(letter.reason.stage, letter.reason.error).inc()

@@ -12,7 +12,7 @@ from streams.models.clusterers import say
 from streams.models.habits import UNNAMED
 from streams.models.ids import pack
 from streams.models.lesson import Lesson
-from streams.observe import Teaching
+from streams.observed import Teaching
 from streams.scoring import Scored
 
 __all__ = ["lesson_of"]

@@ -11,7 +11,7 @@ from streams.follower import Fold
 from streams.learned import Taught, Teacher
 from streams.metrics import Metrics
 from streams.models.models import Models
-from streams.observe import Observed
+from streams.observed import Observed
 from streams.pipeline import Answer, Pipeline
 from streams.profiles import Reads
 from streams.records import decode

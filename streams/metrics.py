@@ -96,6 +96,10 @@ class Metrics:
         self.rekeyed = self._counter(
             "rekeyed", "Events found on a partition that is not their user's and published again under the right key."
         )
+        self.forgotten = self._counter("forgotten", "Users who were forgotten, by a forget or because they refuse.")
+        self.refused_events = self._counter(
+            "refused_events", "Events of users who refuse, or did not consent where they must: answered, neither kept nor taught."
+        )
         self.refused_records = self._counter(
             "refused_records", "Own records that the learned log refused, each followed by a return to its start."
         )

@@ -17,7 +17,8 @@ from streams.lessons import lesson_of
 from streams.metrics import Metrics
 from streams.models.lesson import Lesson
 from streams.models.models import Models
-from streams.observe import Observed, Observer
+from streams.observe import Observer
+from streams.observed import Observed
 from streams.profiles import Profiles, Reads
 from streams.pseudonyms import addressed
 from streams.records import Kind, Record, encode, with_lesson
@@ -46,6 +47,12 @@ class Answer:
     received: list[float] = field(default_factory=list)
     users: Collection[str] = ()
     events: int = 0
+    refused: int = 0
+
+    @property
+    def forgotten(self) -> int:
+        """How many users were forgotten."""
+        return sum(change.value is None for change in self.segments)
 
     @property
     def gone(self) -> list[str]:
@@ -104,6 +111,7 @@ class Pipeline:
         with self._metrics.stage("encode"):
             answer = Answer(rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
             answer.dead, answer.linked = [*decoded.dead, *observed.dead], observed.linked
+            answer.refused = observed.refused
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)
@@ -157,7 +165,7 @@ class Pipeline:
 
     def _forget(self, answer: Answer, observed: Observed) -> None:
         """Say that users were forgotten, before anything is said of them again, and write those who are given no list."""
-        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in (*observed.forgotten, *observed.merged)]
+        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in (*observed.forgotten.values(), *observed.merged)]
         for user_id, (partition, profile) in observed.wishes.items():
             if user_id not in observed.triggers:
                 answer.writes[partition].append(profile.write_standing(partition, observed.mode(profile)))

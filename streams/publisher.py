@@ -29,8 +29,9 @@ Pending = list[Sent]
 class Publisher:
     """The worker's producers: every send waits for all in-sync replicas; the rules need no transactions."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._topics = settings.topics
+    def __init__(self, settings: Settings, *, compacted: bool = False) -> None:
+        """Take whether `recommendations` is compacted: who is forgotten then gets a null there too."""
+        self._topics, self._compacted = settings.topics, compacted
         self._producer = AIOKafkaProducer(
             **kafka_client(settings),
             acks="all",
@@ -79,9 +80,10 @@ class Publisher:
         await self._burial.bury(topic, letters)
 
     async def retract(self, user_ids: Sequence[str]) -> None:
-        """Say on the topic of segments that nothing is known of users any more, as compaction understands it."""
-        topic = self._topics.segments
-        await acknowledged([await self._producer.send(topic, key=user_id.encode(), value=None) for user_id in user_ids])
+        """Say on the topics that are compacted that nothing is known of users any more."""
+        topics = [self._topics.segments, *([self._topics.recommendations] if self._compacted else [])]
+        keys = [user_id.encode() for user_id in user_ids]
+        await acknowledged([await self._producer.send(topic, key=key, value=None) for topic in topics for key in keys])
 
     async def _rekey(self, event: Rekeyed) -> Sent:
         sent: Sent = await self._producer.send(
@@ -95,17 +97,22 @@ class Publisher:
         return sent
 
     async def _recommendations(self, answer: Answer) -> Pending:
-        if not answer.recommendations:
+        messages: list[tuple[bytes, bytes | None]] = [*self._nulls(answer), *answer.recommendations]
+        if not messages:
             return []
         topic = self._topics.recommendations
-        keys = [key for key, _ in answer.recommendations]
+        keys = [key for key, _ in messages]
         count = len(await self._producer.partitions_for(topic))
-        by_partition: dict[int, list[tuple[bytes | None, bytes]]] = {}
-        for key, partition, (_, value) in zip(keys, partitions_for(keys, count).tolist(), answer.recommendations, strict=True):
+        by_partition: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+        for key, partition, (_, value) in zip(keys, partitions_for(keys, count).tolist(), messages, strict=True):
             by_partition.setdefault(partition, []).append((key, value))
         return [sent for partition, rows in by_partition.items() for sent in await self._batches(topic, partition, rows)]
 
-    async def _batches(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes]]) -> Pending:
+    def _nulls(self, answer: Answer) -> list[tuple[bytes, None]]:
+        """Give those who were forgotten, before whom of them is given a list again."""
+        return [(change.key, None) for change in answer.segments if change.value is None] if self._compacted else []
+
+    async def _batches(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes | None]]) -> Pending:
         """Send rows as ready-made batches, which costs a tenth of sending them one by one."""
         pending: Pending = []
         builder = self._producer.create_batch()

@@ -50,6 +50,13 @@ CATALOGUE: Final[dict[str, Known]] = {
         b'{"type":"identify","user_id":"ada","anonymousId":"c-7f3"}', "Send the id that the visitor had before as `anonymous_id`."
     ),
     "missing_value": Known(b'{"type":"rating",' + _TEA + b"}", "Send the rating as a number in `value`."),
+    "missing_consent": Known(
+        b'{"type":"consent","user_id":"ada"}', "Say which it is, `properties.consent` true or false; nobody's consent is guessed."
+    ),
+    "unwanted_item_id": Known(
+        b'{"type":"forget",' + _TEA + b"}",
+        "Leave out `item_id`: the event is about the whole user. For one item, send `dislike` or `return`.",
+    ),
     "bad_type": Known(
         b'{"type":7,' + _TEA + b"}",
         f"Send a word such as `view`, of at most {TYPE_BYTES} bytes; details belong into `properties`.",
@@ -63,6 +70,7 @@ CATALOGUE: Final[dict[str, Known]] = {
         b'{"type":"view",' + _TEA + b',"timestamp":"31/01/2026"}',
         "Send seconds, milliseconds or microseconds since 1970, or ISO 8601; without `timestamp` the record's own time counts.",
     ),
+    "bad_consent": Known(b'{"type":"view",' + _TEA + b',"properties":{"consent":"yes"}}', "Send true or false, without quotes."),
     "bad_value": Known(b'{"type":"cart",' + _TEA + b',"value":"3,99"}', "Send a number without quotes, with a point."),
     "bad_anonymous_id": Known(
         b'{"type":"identify","user_id":"ada","anonymous_id":"ada"}',

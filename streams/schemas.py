@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ABOUT_USERS",
     "CONSENT",
     "FORGET",
     "IDENTIFY",

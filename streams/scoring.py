@@ -16,7 +16,7 @@ from streams.models.ids import pack
 from streams.models.models import Models
 from streams.models.query import Query, Ranked
 from streams.models.recommend import Recommender
-from streams.observe import Observed
+from streams.observed import Observed
 from streams.profiles import Profiles
 from streams.reranking import Reranking
 from streams.settings import Settings

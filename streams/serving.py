@@ -103,13 +103,13 @@ class Serving(Service):
     async def _open(self) -> asyncio.Task[None]:
         """Open the parts in order; return the task that follows the log."""
         warming = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(warm(self.settings))))
-        await persist("the broker", lambda: topics.ensure(self.settings))
+        layout = await persist("the broker", lambda: topics.ensure(self.settings))
         await persist("Redis", self.redis.ping)
         for warning in (persistence_warning, eviction_warning):
             if said := await persist("Redis", partial(warning, self.redis)):
                 log.warning(said)
         self.fold = await self._load()
-        self._wire()
+        self._wire(compacted="recommendations" in layout.compacted)
         await persist("the broker", self.publisher.start)
         await persist("the learned log", self.follower.start)
         following = self._following = asyncio.create_task(self.follower.run(), name="follow")
@@ -134,13 +134,13 @@ class Serving(Service):
                 return await asyncio.get_running_loop().run_in_executor(None, thaw, newest.data, parameters)
         return Fold(Models(**parameters), Taught())
 
-    def _wire(self) -> None:
+    def _wire(self, *, compacted: bool) -> None:
         settings, metrics = self.settings, self.metrics
         executor = ThreadPoolExecutor(1, "scoring")
         store = Store(self.redis, self.keys)
         self.teacher = Teacher(secrets.randbits(63), self.fold.taught)
         self.pipeline = Pipeline(settings, self.fold.models, self.teacher, store, metrics, executor)
-        self.publisher = Publisher(settings)
+        self.publisher = Publisher(settings, compacted=compacted)
         lock = self.pipeline.lock
         self.follower = Follower(settings, self.fold, self.teacher, lock, metrics, executor, self._go_back)
         self.intake = Intake(settings, self.pipeline, self.follower, self.publisher, store, metrics)

@@ -21,7 +21,7 @@ from streams.models.soundness import Unsound, check_ids
 from streams.pseudonyms import other_key
 from streams.records import encode_knobs
 
-__all__ = ["Frozen", "freeze", "thaw", "users_of"]
+__all__ = ["Frozen", "freeze", "knobs_of", "thaw", "users_of"]
 
 # The newest that is read. In version 2 is who was active when; a fold without limits has nothing of it, and is version 1.
 VERSION = 2
@@ -111,6 +111,11 @@ def users_of(data: bytes | bytearray) -> Ids | None:
     except (Unsound, zlib.error) as error:
         raise _damaged(str(error)) from None
     return Ids.from_arrays(own)
+
+
+def knobs_of(data: bytes | bytearray) -> bytes:
+    """Read the models' settings that a snapshot was made with, as the learned log has them."""
+    return _begin(data)[0].knobs
 
 
 def _begin(data: bytes | bytearray) -> tuple[_Header, int]:

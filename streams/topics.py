@@ -28,18 +28,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "Layout", "Topic", "configs", "ensure", "problem", "reach", "topics"]
 
+POLICY = "cleanup.policy"
 ANSWER_WITHIN = 15.0  # seconds a broker may take for one request of ours; each is small
 KNOWN_WITHIN = 10.0  # seconds until every broker knows of a new topic
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it must be: ``key`` says what its messages are keyed by; ``partitions`` None takes any number."""
+    """A topic as it must be: ``key`` says what its messages are keyed by; ``partitions`` None takes any number.
+
+    One that ``may_compact`` may as well be compacted: each of its messages stands for the key's earlier ones.
+    """
 
     name: str
     key: str
     partitions: int | None
     config: Mapping[str, str]
+    may_compact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +54,32 @@ class Found:
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def policies(self) -> frozenset[str]:
+        """How it is cleaned up: delete, compact or both; empty where the broker does not tell."""
+        return frozenset(self.config.get(POLICY, "").replace(" ", "").split(",")) - {""}
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What :func:`ensure` met: partitions of each topic by role, the topics it made, and what it could not check."""
+    """What :func:`ensure` met: by role the partitions and what is compacted; the topics it made, what it could not check."""
 
     partitions: Mapping[str, int]
     created: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    compacted: frozenset[str] = frozenset()
 
 
 def topics(settings: Settings) -> dict[str, Topic]:
     """Give every topic by its role; this is the only place that knows them."""
     names = settings.topics
-    delete, compact = {"cleanup.policy": "delete"}, {"cleanup.policy": "compact"}
+    delete, compact = {POLICY: "delete"}, {POLICY: "compact"}
     # The learned log has no time limit: rule 7 deletes what two snapshots cover, nothing else may.
     forever = {"retention.ms": "-1", "retention.bytes": "-1"}
     return {
         "events": Topic(names.events, "user id", None, delete),
         "items": Topic(names.items, "item id", None, compact),
-        "recommendations": Topic(names.recommendations, "user id", None, delete),
+        "recommendations": Topic(names.recommendations, "user id", None, delete, may_compact=True),
         "segments": Topic(names.segments, "user id", None, compact),
         # A dead letter is its original and the reasons on its headers: it must outgrow the largest event.
         "dead": Topic(names.dead, "that of the original", None, delete | {"max.message.bytes": str(2 << 20)}),
@@ -96,6 +107,7 @@ async def ensure(settings: Settings, *roles: str) -> Layout:
         partitions={role: found[topic.name].partitions for role, topic in wanted.items()},
         created=tuple(topic.name for topic in missing),
         notes=tuple(note for note in notes if note),
+        compacted=frozenset(role for role, topic in wanted.items() if "compact" in found[topic.name].policies),
     )
 
 
@@ -126,6 +138,8 @@ def problem(topic: Topic, found: Found, brokers: str) -> Refusal | None:
             f"kafka-topics.sh --bootstrap-server {brokers} --delete --topic {topic.name}",
         )
     wrong = {name: value for name, value in topic.config.items() if found.config.get(name, value) != value}
+    if topic.may_compact and found.policies <= {"compact", "delete"}:
+        wrong.pop(POLICY, None)
     if not wrong:
         return None
     differs = " and ".join(f"{name}={found.config[name]}" for name in wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,10 +20,11 @@ from streams.dead_letters import LARGEST, partitions_of
 from streams.ends import ends_of
 from streams.failures import Refusal
 from streams.models.ids import Packed, unpack
-from streams.records import Kind, decode, decode_lesson
+from streams.pseudonyms import other_key
+from streams.records import Kind, decode, decode_lesson, encode_knobs
 from streams.servers import consuming
 from streams.settings import Settings
-from streams.snapshots import users_of
+from streams.snapshots import knobs_of, users_of
 from streams.topics import configs
 
 __all__ = ["Held", "Trace", "Traces", "held", "look", "read"]
@@ -69,16 +70,31 @@ class Held(msgspec.Struct, frozen=True):
 
 
 async def look(settings: Settings, redis: Client, user_id: str) -> Traces:
-    """Look through all that Upwell keeps by itself: Redis, the snapshots in it, the learned log and the topic of segments."""
-    traces, keys = Traces(), Keys(settings.prefix)
-    await _redis(redis, keys, user_id, traces)
-    await _snapshots(redis, keys, user_id, traces)
-    await _topics(settings, user_id, traces)
+    """Look through all that Upwell keeps by itself: Redis, the snapshots in it, the learned log and the topic of segments.
+
+    With a key of pseudonyms for the user's id and for its pseudonym. Raises Refusal where workers have another key, or none:
+    then nobody can tell what the user is stored as.
+    """
+    traces, keys, own = Traces(), Keys(settings.prefix), encode_knobs(settings.parameters())
+    pseudonyms = settings.pseudonymize
+    names = frozenset((user_id, pseudonyms.of(user_id)) if pseudonyms else (user_id,))
+    await _redis(redis, keys, names, traces)
+    await _snapshots(redis, keys, names, own, traces)
+    await _topics(settings, names, own, traces)
     return traces
 
 
-async def _redis(redis: Client, keys: Keys, user_id: str, traces: Traces) -> None:
-    own, named = keys.user(user_id), b'"user_id":' + msgspec.json.encode(user_id)
+def _same_key(written: bytes, own: bytes) -> None:
+    if other_key(written, own):
+        raise Refusal(
+            "The workers have another key of pseudonyms than this command, or only one of them has one.",
+            fix="give it theirs (UPWELL_PSEUDONYMS_KEY_FILE), and look again with --verify",
+        )
+
+
+async def _redis(redis: Client, keys: Keys, user_ids: Collection[str], traces: Traces) -> None:
+    own = {keys.user(user_id) for user_id in user_ids}
+    named = [b'"user_id":' + msgspec.json.encode(user_id) for user_id in user_ids]
     count, loose = 0, []
     async for names in chunks(redis, keys):
         count += len(names)
@@ -86,18 +102,24 @@ async def _redis(redis: Client, keys: Keys, user_id: str, traces: Traces) -> Non
         for name, stored in zip(hashes, await send(redis, [("HGETALL", name) for name in hashes]), strict=True):
             # One Redis gives a mapping, as a cluster's client does.
             fields: dict[bytes, bytes] = stored
-            if name == own:
+            if name in own:
                 _profile(fields, name, traces)
-            elif fields.get(b"alias") == user_id.encode() or msgspec.json.encode(user_id) + b":" in fields.get(b"aliases", b""):
+            elif _links(fields, user_ids):
                 traces.add("redis", _shown(name), "the user is the person of this id, or its alias")
-            elif named in fields.get(b"recommendations", b"") or names_any(fields.get(b"neighbors", b""), {user_id}):
+            elif _any_in(named, fields.get(b"recommendations", b"")) or names_any(fields.get(b"neighbors", b""), user_ids):
                 traces.add("redis", _shown(name), "another user's neighbors, or list")
         loose += [name for name in names if keys.family(name) is None]
         await _others(redis, [name for name in names if keys.family(name) not in {None, "user", "snapshot part"}], named, traces)
     for name in loose:
-        if user_id.encode() in name:
+        if _any_in([user_id.encode() for user_id in user_ids], name):
             traces.add("redis", _shown(name), "a key that is none of Upwell's")
     traces.searched["redis keys"] = count
+
+
+def _links(fields: Mapping[bytes, bytes], user_ids: Collection[str]) -> bool:
+    """Tell whether a profile names one of these as its person, or as an alias."""
+    alias, aliases = fields.get(b"alias"), fields.get(b"aliases", b"")
+    return any(alias == one.encode() or msgspec.json.encode(one) + b":" in aliases for one in user_ids)
 
 
 def _profile(fields: dict[bytes, bytes], name: bytes, traces: Traces) -> None:
@@ -108,16 +130,20 @@ def _profile(fields: dict[bytes, bytes], name: bytes, traces: Traces) -> None:
         traces.add("redis", _shown(name), "the user's profile")
 
 
-async def _others(redis: Client, names: Sequence[bytes], named: bytes, traces: Traces) -> None:
+async def _others(redis: Client, names: Sequence[bytes], named: Sequence[bytes], traces: Traces) -> None:
     """Look at keys of items, segments and the models, in which nobody should be named; sorted sets hold items only."""
     kinds = await send(redis, [("TYPE", name) for name in names]) if names else []
     hashes = [name for name, kind in zip(names, kinds, strict=True) if kind in {b"hash", "hash"}]
     for name, stored in zip(hashes, await send(redis, [("HGETALL", name) for name in hashes]), strict=True):
-        if any(named in value for value in stored.values()):
+        if any(_any_in(named, value) for value in stored.values()):
             traces.add("redis", _shown(name), "a field that names the user")
 
 
-async def _snapshots(redis: Client, keys: Keys, user_id: str, traces: Traces) -> None:
+def _any_in(texts: Collection[bytes], where: bytes) -> bool:
+    return any(one in where for one in texts)
+
+
+async def _snapshots(redis: Client, keys: Keys, user_ids: Collection[str], own: bytes, traces: Traces) -> None:
     current = await snapshots.pointer(redis, keys)
     named = {part for one in (current.newest, current.previous) for part in snapshots.part_keys(keys, one)}
     whole = unread = 0
@@ -125,11 +151,13 @@ async def _snapshots(redis: Client, keys: Keys, user_id: str, traces: Traces) ->
         found = await snapshots.read(redis, keys, one) if one else ""
         if one and not isinstance(found, str):
             whole += 1
-            if _knows(found.data, user_id):
+            if one is current.newest:
+                _same_key(knobs_of(found.data), own)
+            if _knows(found.data, user_ids):
                 traces.add("snapshots", f"offset {one.offset}", "the user is known to the models")
     for (offset, writer), parts in (await _unnamed(redis, keys, named)).items():
         data = bytearray().join([part for part in await send(redis, [("GET", name) for name in sorted(parts)]) if part])
-        known = _knows(data, user_id)
+        known = _knows(data, user_ids)
         unread += known is None
         if known:
             traces.add(
@@ -149,40 +177,46 @@ async def _unnamed(redis: Client, keys: Keys, named: set[bytes]) -> dict[tuple[b
     return groups
 
 
-def _knows(data: bytes | bytearray, user_id: str) -> bool | None:
+def _knows(data: bytes | bytearray, user_ids: Collection[str]) -> bool | None:
     try:
         users = users_of(data)
     except (Refusal, msgspec.DecodeError, zlib.error):
         return None
-    return None if users is None else user_id.encode() in users.names(range(len(users)))
+    return None if users is None else not {one.encode() for one in user_ids}.isdisjoint(users.names(range(len(users))))
 
 
-async def _topics(settings: Settings, user_id: str, traces: Traces) -> None:
+async def _topics(settings: Settings, user_ids: Collection[str], own: bytes, traces: Traces) -> None:
     """Look at the learned log, and at the newest message on the topic of segments, which is what compaction leaves."""
     learned, segments = settings.topics.learned, settings.topics.segments
     count = {learned: 0, segments: 0}
-    last: dict[int, Message] = {}
+    last: dict[tuple[int, bytes], Message] = {}
+    keys, layout = [user_id.encode() for user_id in user_ids], own
     async with consuming(settings, max_partition_fetch_bytes=LARGEST) as consumer:
         async for topic, partition, messages in read(consumer, learned, segments):
             count[topic] += len(messages)
             if topic == learned:
-                _lessons(messages, user_id, traces)
+                layout = _lessons(messages, user_ids, traces) or layout
             else:
-                own = [message for message in messages if message.key == user_id.encode()]
-                last |= {partition: own[-1]} if own else {}
-    for partition, message in last.items():
+                last |= {(partition, message.key): message for message in messages if message.key in keys}
+    _same_key(layout, own)
+    for (partition, _), message in last.items():
         if message.value is not None:
             traces.add("segments", f"{segments}[{partition}] offset {message.offset}", "the user's newest message is no null")
     traces.searched |= {"learned records": count[learned], "segment changes": count[segments]}
 
 
-def _lessons(messages: Sequence[Message], user_id: str, traces: Traces) -> None:
+def _lessons(messages: Sequence[Message], user_ids: Collection[str], traces: Traces) -> bytes | None:
+    """Look at records of the learned log; give the settings that the last of them tells, None where none does."""
+    layout: bytes | None = None
     for message in messages:
         record = decode(message.value, message.offset)
         if record.kind is Kind.LESSON:
             lesson = decode_lesson(record.body, record.version)
-            if any(_holds(ids, user_id) for ids in (lesson.user_ids, lesson.forgotten)):
+            if any(_holds(ids, user_id) for ids in (lesson.user_ids, lesson.forgotten) for user_id in user_ids):
                 traces.add("learned log", f"offset {message.offset}", "a lesson that names the user")
+        elif record.kind is Kind.LAYOUT:
+            layout = record.body
+    return layout
 
 
 def _holds(ids: Packed, user_id: str) -> bool:
@@ -206,8 +240,13 @@ async def held(settings: Settings, user_id: str, each: Callable[[str, Message], 
                 if of_topic[topic](message, user_id):
                     each(topic, message)
                     spans[topic, partition].append((message.offset, message.timestamp))
-    limits = {topic: float(kept.get(topic, {}).get("retention.ms", -1)) for topic in of_topic}
+    limits = {topic: _retention_ms(kept.get(topic, {})) for topic in of_topic}
     return [_span(topic, partition, some, limits[topic]) for (topic, partition), some in sorted(spans.items())]
+
+
+def _retention_ms(config: Mapping[str, str]) -> float:
+    """Give for how long a topic keeps a message, -1 where no time says so, as of one that is compacted only."""
+    return float(config.get("retention.ms", -1)) if "delete" in config.get("cleanup.policy", "delete") else -1.0
 
 
 def _span(topic: str, partition: int, some: Sequence[tuple[int, int]], retention_ms: float) -> Held:

@@ -20,11 +20,13 @@ def runner(tree: Tree, capsys: pytest.CaptureFixture[str]) -> Run:
     """Make what runs a command: run("export", "ada") gives its exit status and the object that it printed."""
     servers = [word for name in ("brokers", "redis", "prefix") for word in (f"--{name}", str(tree[name]))]
     topics = [word for role, topic in tree["topics"].items() for word in ("--set", f"topics.{role}={topic}")]
+    key = tree.get("pseudonyms", {}).get("key_file")
+    hidden = ["--set", f"pseudonyms.key_file={key}"] if key else []
 
     def run(command: str, *arguments: str) -> tuple[int, Any]:
         status = 0
         try:
-            cli.main([command, *servers, *topics, *arguments])
+            cli.main([command, *servers, *topics, *hidden, *arguments])
         except SystemExit as ended:
             status = int(ended.code or 0)
         out, err = capsys.readouterr()

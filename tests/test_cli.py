@@ -24,7 +24,7 @@ from state import segments as stored_segments
 from state import trending as stored_trending
 from state.connection import connect
 from state.keys import Keys
-from state.profiles import Profile, Write
+from state.profiles import ONLY_CONSENT, Profile, Write
 from state.store import Applied, Store
 from streams import cli
 from streams.commands import output
@@ -534,6 +534,18 @@ def test_user_prints_the_profile(run, redis_options):
     assert (told["events"], told["segment"], told["at"]) == (2, 3, {"1": 7})
     out = run("user", *redis_options, "--", NASTY)[1]
     assert all(word in out for word in ("segment 3", "brand:acme", "u9", "Milk", "view"))
+    assert "consent" not in out
+
+
+@pytest.mark.parametrize(
+    ("consent", "said"), [(True, "ada: 2 events, segment 3, consents, last"), (False, "ada: refuses; nothing else is kept")]
+)
+def test_user_says_what_the_user_said_of_consent(run, redis_options, store, consent, said):
+    spoken = Profile("ada", 1, {1: 7}, events=2, updated_at=1.7e9, segment=3, consent=consent)
+    write = spoken.write(1, b"[]", b"[]", b"") if consent else spoken.write_consent(1, ONLY_CONSENT)
+    store(lambda redis, keys: Store(redis, keys).commit({1: [write]}, {1: Applied(None, 8)}))
+    assert json.loads(run("user", *redis_options, "--json", "ada")[1])["consent"] is consent
+    assert said in run("user", *redis_options, "ada")[1]
 
 
 @pytest.mark.usefixtures("state")

@@ -182,3 +182,12 @@ def test_lists_are_counted_by_the_items_that_they_showed_also_where_these_left(t
         listed = found.outcome.lists[row]
         assert found.items.names(listed[listed >= 0]) == names[: len(listed)]
     assert report(found, 0.0)["lists"]["known_items"] == len(events.item_ids)
+
+
+def test_what_users_wish_is_passed_over(tmp_path):
+    view = b'{"type":"view","user_id":"ada","item_id":"tea","timestamp":1700000000}'
+    wishes = [b'{"type":"forget","user_id":"ada"}', b'{"type":"consent","user_id":"ada","properties":{"consent":false}}']
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b"\n".join([view, *wishes, view, b'{"type":"consent","user_id":"ada"}']))
+    events, bad = events_of(str(file))
+    assert ([(one.type, one.item_id) for one in events], [one.line for one in bad]) == ([("view", "tea")] * 2, [5])

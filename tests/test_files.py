@@ -358,3 +358,35 @@ def test_half_a_million_events_are_read_within_seconds(tmp_path):
     with files.opened(str(path)) as source:
         assert sum(chunk.rows.num_rows for chunk in files.events(source)) == 500_000
     assert time.perf_counter() - begin < 10.0
+
+
+ABOUT_USERS = [
+    b'{"type":"forget","user_id":"ada"}',
+    b'{"type":"consent","user_id":"bob","properties":{"consent":false}}',
+    b'{"type":"view","user_id":"bob","item_id":"tea"}',
+]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0]], ids=["first", "last", "alone"])
+def test_json_lines_about_users_go_as_they_are_and_name_no_item(tmp_path, order):
+    lines = [ABOUT_USERS[place] for place in order]
+    with files.opened(str(written(tmp_path, b"\n".join(lines)))) as source:
+        chunks = list(files.events(source))
+    assert [value for chunk in chunks for _, _, value in files.messages(chunk)] == lines
+    assert not [one for chunk in chunks for one in chunk.bad]
+
+
+def test_a_forget_in_columns_needs_no_item_and_a_consent_is_told_to_be_no_row(tmp_path):
+    rows = b"type,user_id,item_id\nforget,ada,\nconsent,bob,\nview,bob,\n"
+    with files.opened(str(written(tmp_path, rows))) as source:
+        (chunk,) = files.events(source)
+    assert [value for _, _, value in files.messages(chunk)] == [b'{"type":"forget","user_id":"ada"}']
+    assert [(one.line, one.reason.split(",")[0]) for one in chunk.bad] == [(3, "is a consent"), (4, "item_id is empty")]
+
+
+def test_a_file_of_wishes_needs_no_column_of_items_and_any_other_does(tmp_path):
+    rows, bad = read(written(tmp_path, b"type,user_id\nforget,ada\n"))
+    assert ([(row["user_id"], row["type"]) for row in rows], bad) == ([("ada", "forget")], [])
+    for text in (b"type,user_id\nforget,ada\nview,bob\n", b'{"type":"view","user_id":"bob"}', b"user_id\nbob\n"):
+        with pytest.raises(columns.FileError, match="no column for item_id"):
+            read(written(tmp_path, text))

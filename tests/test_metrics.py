@@ -19,6 +19,8 @@ NAMES = {
     "upwell_dead_letters_total",
     "upwell_deleted_events_total",
     "upwell_rekeyed_total",
+    "upwell_forgotten_total",
+    "upwell_refused_events_total",
     "upwell_refused_records_total",
     "upwell_stage_seconds_bucket",
     "upwell_event_to_recommendation_seconds_bucket",

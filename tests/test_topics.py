@@ -74,6 +74,11 @@ class TestEnsure:
         with pytest.raises(Refusal, match=r"has cleanup\.policy=compact"):
             await ensure(settings)
 
+    @pytest.mark.parametrize("policy", ["compact", "compact,delete", "delete,compact"])
+    async def test_takes_recommendations_that_are_compacted_and_says_so(self, settings, policy):
+        await create(settings, settings.topics.recommendations, 3, {"cleanup.policy": policy})
+        assert (await ensure(settings)).compacted == {"recommendations", "segments", "items"}
+
     async def test_notes_what_the_broker_does_not_tell(self, settings):
         await create(settings, settings.topics.items, 3, {})
         notes = (await ensure(settings)).notes
@@ -91,10 +96,14 @@ class TestProblem:
             assert problem(topic, Found(topic.partitions or 7, topic.config), "b:1") is None
 
     @pytest.mark.parametrize("role", topics(Settings()))
-    def test_is_told_for_every_topic_with_another_cleanup(self, role):
+    def test_is_told_for_every_topic_with_another_cleanup_but_recommendations(self, role):
         topic = topics(Settings())[role]
         other = {"delete": "compact", "compact": "delete"}[topic.config["cleanup.policy"]]
         refused = problem(topic, Found(1, topic.config | {"cleanup.policy": other}), "b:1")
+        if role == "recommendations":
+            assert refused is None
+            assert problem(topic, Found(1, topic.config | {"cleanup.policy": "none"}), "b:1")
+            return
         assert f"--add-config cleanup.policy={topic.config['cleanup.policy']}" in refused.fix
 
 

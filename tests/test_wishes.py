@@ -166,7 +166,7 @@ async def test_consent_begins_anew_also_within_a_batch() -> None:
 async def test_consent_of_who_never_refused_changes_nothing_else() -> None:
     shop = Shop()
     await shop.carry(view("a"))
-    assert modes(await shop.carry(AGREE)) == [("ada", "consent")]
+    assert modes(await shop.carry(AGREE)) == [("ada", "standing")]
     await shop.carry(view("b"))
     assert shop.visits() == ["a", "b"]
 

@@ -40,7 +40,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "solve segments and write snapshots, in a thread of their own": ("streams/models/solving.py", "streams/snapshots.py"),
     "describe segments, trending items and the model for Redis": ("streams/keeper.py", "streams/similar.py"),
     "fold the learned log": ("streams/follower.py",),
-    "fold events into profiles": ("streams/observe.py",),
+    "fold events into profiles": ("streams/observe.py", "streams/observed.py"),
     "judge earlier lists": ("Scorer._judge",),
     "rank by all sources: the compiled kernels": ("Recommender.recommend", "streams/models/recommend.py"),
     "rank: the questions before and the answers' arrays after": ("streams/scoring.py", "streams/models/"),

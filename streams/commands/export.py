@@ -44,7 +44,9 @@ async def _elsewhere(settings: "Settings", user: str, *, topics: bool) -> dict[s
 
     with redis_or_failed(settings):
         async with open_redis(redis_url(settings)) as redis:
-            found: dict[str, Any] = {"named_by": await named_by(redis, Keys(settings.prefix), user)}
+            pseudonyms = settings.pseudonymize
+            stored_as = pseudonyms.of(user) if pseudonyms else user
+            found: dict[str, Any] = {"named_by": await named_by(redis, Keys(settings.prefix), stored_as)}
     if topics:
         messages: list[dict[str, Any]] = []
         await held(settings, user, lambda topic, message: messages.append(_message(topic, message)))

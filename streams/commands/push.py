@@ -67,7 +67,8 @@ def push(
     also       session_id, event_id, recommendation_id
 
     Times are seconds, milliseconds, microseconds or ISO 8601 (UTC without a zone). JSON lines that already are events
-    go as they are. Lines that cannot be read are told on standard error, and the exit status is 1, or 0 with --skip-bad.
+    go as they are. A row of the type forget needs no item; consent goes as JSON lines only. Lines that cannot be read
+    are told on standard error, and the exit status is 1, or 0 with --skip-bad.
     """
     summary = asyncio.run(
         Push(settings, file, items=items, speed=speed, limit=limit).run(columns_given(column), kind, quiet=json)

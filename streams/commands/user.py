@@ -18,7 +18,7 @@ Events = Annotated[int, typer.Option("-n", "--top", metavar="N", min=0, help="Ho
 
 @with_settings("redis", "prefix")
 def user(settings: "Settings", user: UserId, top: Events = 10, json: Json = False) -> None:
-    """Show a user's profile: segment, interests, similar users and the last events.
+    """Show a user's profile: segment, consent, interests, similar users and the last events.
 
     \b
     upwell user 42
@@ -42,7 +42,11 @@ def _show(found: "User", known: dict[str, str], top: int) -> None:
     screen = console()
     segment = "no segment yet" if found.segment is None else f"segment {found.segment}"
     when = moment(found.updated_at)
-    screen.print(f"{clean(found.user_id)}: {figure(found.events)} events, {segment}, last change {when} UTC")
+    if found.consent is False:
+        screen.print(f"{clean(found.user_id)}: refuses; nothing else is kept")
+        return
+    said = ", consents" if found.consent else ""
+    screen.print(f"{clean(found.user_id)}: {figure(found.events)} events, {segment}{said}, last change {when} UTC")
     interests = sorted(found.interests.items(), key=lambda pair: -pair[1])
     if interests:
         screen.print(table(("interest", "weight"), interests))

@@ -140,9 +140,12 @@ def events_of(
             for line, _, value in files.messages(chunk):
                 try:
                     # What was recorded long ago is bounded by nothing: any time in a file is a time that passed.
-                    events.add(decode_event(value, received=events.latest, skew=float("inf")))
+                    event = decode_event(value, received=events.latest, skew=float("inf"))
                 except BadEvent as reason:
                     bad.append(BadLine(line, reason.message))
+                    continue
+                if event.item_id:  # what users wish is passed over
+                    events.add(event)
     return events.recorded(limit), bad
 
 

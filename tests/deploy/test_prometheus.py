@@ -43,6 +43,8 @@ class Shop:
         self.metrics.events.inc(100)
         self.metrics.recommendations.inc(90)
         self.metrics.rekeyed.inc()
+        self.metrics.forgotten.inc()
+        self.metrics.refused_events.inc()
         self.metrics.deleted_events.inc(0)
         self.metrics.refused_records.inc(0)
         self.metrics.dead_letters.labels("decode", "not_json").inc(0.1)

@@ -110,6 +110,22 @@ def test_a_list_of_events_is_sent_in_order_to_the_partitions_where_workers_look_
     assert [profile["events"] for profile in service.users(users[:5]).values()] == [2] * 5
 
 
+def test_what_users_wish_goes_in_as_events_do(api, service: Outside, own):
+    ada, bob = own("ada"), own("bob")
+    posted = [{"user_id": user, "item_id": own("tea"), "type": "view"} for user in (ada, bob)] + [
+        {"user_id": ada, "type": "forget"},
+        {"user_id": bob, "type": "consent", "properties": {"consent": False}},
+    ]
+    status, told = api.json("/v1/events", json.dumps(posted).encode())
+    assert (status, len(told["events"])) == (202, 4)
+    service.settle()
+    assert service.user(ada) == {}
+    assert service.user(bob)["consent"] is False
+    assert "history" not in service.user(bob)
+    status, told = api.json("/v1/events", json.dumps([*posted[:1], {"user_id": bob, "type": "consent"}]).encode())
+    assert (status, [one["error"] for one in told["events"]]) == (422, ["missing_consent"])
+
+
 def test_what_is_no_event_is_refused_whole_with_the_place_and_the_reason(api, service: Outside, own):
     before = service.ends()
     good = {"user_id": own("u"), "item_id": "tea", "type": "view"}

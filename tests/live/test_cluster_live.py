@@ -7,9 +7,11 @@ import random
 import shutil
 
 import pytest
+import redis
+from redis.exceptions import RedisClusterException
 
 from tests.live.conftest import assert_everything, assert_taught, shopping
-from tests.outside import assert_exact
+from tests.outside import assert_exact, event, wish
 from tests.shards import Shards
 from tests.waiting import wait_until_sync
 
@@ -83,6 +85,52 @@ def test_every_event_counts_once_when_a_primary_and_a_worker_die_with_writes_tha
     wait_until_sync(lambda: is_exact(outside, [*events, *events[:300]]), within=60, what="all is applied again")
     outside.settle()
     assert_taught(outside, len(events) + 300)
+
+
+def test_who_is_forgotten_is_gone_though_a_replica_that_never_heard_of_it_took_over(crew, outside, load, redis_server):
+    events = shopping(SEED + 2, 3_000, users=300)
+    workers = crew(2, snapshot={"seconds": 2})
+    taken = {redis_server.owner(slot).port for slot in redis_server.slots_of(busiest(outside, events, 0))}
+    ada, slot = lonely(outside, events, redis_server, taken)
+    victim = redis_server.owner(slot)
+    with load(events, speed=500) as sending:
+        outside.push(*(event(ada, f"i{n}") for n in range(20)))
+        sending.reaches(1_000)
+        wait_until_sync(lambda: outside.user(ada).get("events") == 20, within=60, what="the user is known")
+        heir = redis_server.cut_off(victim)
+        outside.push(wish(ada))
+        wait_until_sync(lambda: not count(victim, slot), within=60, what="the primary has forgotten the user")
+        assert count(heir, slot) == 1
+        redis_server.fail_over(victim)
+    assert heir.primary
+    outside.settle(within=120)
+    wait_until_sync(lambda: nowhere(outside, ada), within=90, what=f"{ada} is named nowhere", every=0.2)
+    assert_exact(outside, events)
+    assert_taught(outside, len(events) + 20)
+    assert all(one.alive for one in workers)
+
+
+def lonely(outside, events, shards, taken):
+    """A user whose slot has no other user's key, on a shard that has none of the keys of all."""
+    others = set(shards.slots_of(busiest(outside, events, 300)))
+    for number in range(1_000):
+        user = f"ada-7d3e{number}"
+        (slot,) = shards.slots_of([f"{outside.prefix}user:{user}".encode()])
+        if slot not in others and shards.owner(slot).port not in taken:
+            return user, slot
+    raise AssertionError("every shard has keys of all")
+
+
+def count(node, slot):
+    """How many keys of a slot a node has, a replica too."""
+    return int(node.ask("CLUSTER COUNTKEYSINSLOT", slot))
+
+
+def nowhere(outside, user):
+    """Whether neither Redis, with its snapshots, nor the learned log names a user; a client may find out late who is primary."""
+    with contextlib.suppress(redis.RedisError, RedisClusterException):
+        return not outside.named(user) and not outside.named_in_log(user)
+    return False
 
 
 def is_exact(outside, events):

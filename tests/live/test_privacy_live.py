@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from streams.pseudonyms import Pseudonyms
 from tests.commands_of import runner
 from tests.live.conftest import assert_taught, partitions_of, shopping
 from tests.outside import assert_exact, consent, event, wish
@@ -51,6 +52,25 @@ def test_no_trace_of_a_thousand_events_is_left(crew, outside, tree, capsys):
     assert all(one["until"] > time.time() for one in certificate["operator"])
     assert_exact(outside, others)
     assert_taught(outside, 2_500)
+
+
+def test_with_a_key_neither_the_id_nor_its_pseudonym_is_left(crew, outside, tree, capsys, tmp_path):
+    file = tmp_path / "pseudonyms"
+    file.write_bytes(b"0123456789abcdef0123456789abcdef")
+    file.chmod(0o600)
+    hidden = {"pseudonyms": {"key_file": str(file)}}
+    crew(1, **hidden)
+    ada = own("ada")
+    pseudonym = Pseudonyms.read(file).of(ada)
+    outside.push(*shopping(33, 1_000), *(event(ada, item) for item in ITEMS))
+    outside.settle(within=120)
+    assert outside.user(pseudonym)["events"] == len(ITEMS)
+    assert traces(outside, pseudonym)
+    run = runner(tree | hidden, capsys)
+    assert run("forget", "--verify", ada, "--json")[0] == 1
+    status, told = run("forget", ada, "--json")
+    assert status == 0, told
+    assert not traces(outside, pseudonym) + traces(outside, ada)
 
 
 def test_who_is_forgotten_while_workers_die_stays_forgotten_and_who_comes_back_begins_anew(crew, outside, load):
