@@ -9,7 +9,6 @@ import pytest
 from state.connection import connect
 from streams.follower import Forgotten
 from streams.forgetting import Forgetting
-from streams.knobs import PseudonymKnobs
 from streams.memory import Loop
 from tests.rules_worker import SETTINGS
 
@@ -19,7 +18,7 @@ async def test_the_last_look_retracts_by_the_id_of_the_topic_or_says_nothing(red
     file = tmp_path / "key"
     file.write_bytes(b"0123456789abcdef0123456789abcdef")
     file.chmod(0o600)
-    knobs = PseudonymKnobs(key_file=str(file) if hidden else "")
+    knobs = SETTINGS.pseudonyms.model_copy(update={"key_file": str(file) if hidden else ""})
     settings = SETTINGS.model_copy(update={"pseudonyms": knobs, "prefix": prefix})
     loop, retracted, now = Loop(settings), [], [0.0]
     client = connect(redis_server.url)
