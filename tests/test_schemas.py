@@ -97,9 +97,11 @@ class TestALegalEvent:
 
     @given(legal)
     def test_is_the_same_whichever_way_it_is_decoded(self, event):
-        value = json.dumps(event).encode()
+        # The typed way reads one of the properties and refuses what is no object, which then goes the other way.
+        value = json.dumps({name: found for name, found in event.items() if name != "properties"}).encode()
         fields = schemas.fields(value, schemas._Sent.__struct_fields__, BadEvent)
         assert msgspec.to_builtins(schemas._TYPED(value)) == pytest.approx(fields)
+        assert decode(json.dumps(event).encode()) == decode(value)
 
     @pytest.mark.parametrize("user_id", ['"', "\n", " ", ":", "🦉", "a\x00b", "\\", "ü" * 256, "x" * 512, "user:{1}"])
     def test_may_have_any_text_of_1_to_512_bytes_as_id(self, user_id):
