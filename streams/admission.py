@@ -26,7 +26,11 @@ _CLOSE_SECONDS = 0.5
 _ASK_MS = 5_000  # a broker that takes longer may be busy, which is no refusal
 _RIGHTS = "docs/security.md lists the rights that each command needs, as commands to copy"
 _NOT_ALLOWED = ("NOPERM", "can't run this command", "can't access at least one of the keys", "No permissions to")
-_OF_TOPICS = "READ, WRITE, DESCRIBE or DELETE"
+_RIGHT_TO: Mapping[type[kafka.KafkaError], str] = {
+    kafka.TopicAuthorizationFailedError: "READ, WRITE, DESCRIBE or DELETE the topic",
+    kafka.GroupAuthorizationFailedError: "READ the group",
+    kafka.TransactionalIdAuthorizationFailed: "WRITE the transactional id",
+}
 
 
 def refusal(error: BaseException) -> Refusal | None:
@@ -35,12 +39,11 @@ def refusal(error: BaseException) -> Refusal | None:
         return error
     if isinstance(error, redis.RedisError):
         return _redis(error)
-    if isinstance(error, kafka.TopicAuthorizationFailedError):
-        return _lacking(f"{_OF_TOPICS} the topic {_named(error)}")
-    if isinstance(error, kafka.GroupAuthorizationFailedError):
-        return _lacking(f"READ the group {_named(error)}")
     if isinstance(error, kafka.ClusterAuthorizationFailedError):
         return _lacking("do what it asks of the cluster")
+    for kind, right in _RIGHT_TO.items():
+        if isinstance(error, kind):
+            return _lacking(f"{right} {_named(error)}")
     return None
 
 

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from redis import exceptions
 
 from streams.admission import kafka_refusal, refusal
+from streams.failures import Refusal
 from streams.security import kafka_client
 from streams.settings import Settings
 
@@ -22,7 +23,15 @@ LINGER = 5  # ms a message waits for company
 
 
 class Away(Exception):
-    """A server does not answer, or does not let us in; the message says which, where, and what helps."""
+    """A server does not answer; the message says which, where, and what helps."""
+
+
+class Refused(Away):
+    """A server answers, and does not let us in or not do what we ask."""
+
+    def __init__(self, why: Refusal) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 @contextmanager
@@ -37,14 +46,14 @@ def kafka_or_failed(settings: Settings) -> Iterator[None]:
         with ThreadPoolExecutor(1) as thread:
             refused = thread.submit(asyncio.run, kafka_refusal(settings)).result()
         if refused is not None:
-            raise Away(str(refused)) from error
+            raise Refused(refused) from error
         raise Away(
             f"no Kafka broker answers at {settings.brokers}; start one (docker compose up -d) or name yours with "
             "--brokers HOST:PORT or UPWELL_BROKERS"
         ) from error
     except KafkaError as error:
         if (refused := refusal(error)) is not None:
-            raise Away(str(refused)) from error
+            raise Refused(refused) from error
         raise Away(f"the Kafka broker at {settings.brokers} failed: {error}; try again, or see upwell doctor") from error
 
 
@@ -56,14 +65,14 @@ def redis_or_failed(settings: Settings) -> Iterator[None]:
         yield
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
         if (refused := refusal(error)) is not None:
-            raise Away(str(refused)) from error
+            raise Refused(refused) from error
         raise Away(
             f"no Redis answers at {url.masked}; start one (docker compose up -d) or name yours with "
             "--redis redis://HOST:PORT/0 (rediss:// where it speaks TLS) or UPWELL_REDIS"
         ) from error
     except exceptions.RedisError as error:
         if (refused := refusal(error)) is not None:
-            raise Away(str(refused)) from error
+            raise Refused(refused) from error
         raise Away(f"Redis at {url.masked} failed: {error}") from error
 
 

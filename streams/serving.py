@@ -103,7 +103,7 @@ class Serving(Service):
     async def _open(self) -> asyncio.Task[None]:
         """Open the parts in order; return the task that follows the log."""
         warming = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(warm(self.settings))))
-        layout = await persist("the broker", lambda: topics.ensure(self.settings))
+        layout = await persist("the broker", lambda: topics.ensure(self.settings, *topics.OF_WORKERS))
         await persist("Redis", self.redis.ping)
         for warning in (persistence_warning, eviction_warning):
             if said := await persist("Redis", partial(warning, self.redis)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-__all__ = ["Found", "Layout", "Topic", "configs", "ensure", "problem", "reach", "topics"]
+__all__ = ["OF_WORKERS", "Found", "Layout", "Topic", "configs", "ensure", "problem", "reach", "topics"]
 
 POLICY = "cleanup.policy"
 ANSWER_WITHIN = 15.0  # seconds a broker may take for one request of ours; each is small
@@ -88,6 +88,10 @@ def topics(settings: Settings) -> dict[str, Topic]:
         # One partition: all workers fold one order.
         "learned": Topic(names.learned, "none", 1, delete | forever),
     }
+
+
+OF_WORKERS: Final = ("events", "items", "recommendations", "segments", "dead", "learned")
+"""The topics that a worker reads or writes, by role; who may not see the others need not be given the right to."""
 
 
 async def ensure(settings: Settings, *roles: str) -> Layout:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,11 +18,14 @@ from state.connection import open_redis
 from state.keys import Keys
 from streams.checks import clocks
 from streams.checks.look import checks
-from streams.checks.redis_rights import fail_over
+from streams.checks.redis_rights import HARMLESS, fail_over
+from streams.knobs import Kafka
 from streams.records import VERSION, Kind, Record, encode
+from streams.security import redis_url
 from streams.settings import Settings
 from streams.topics import ensure
 
+ROOT = Path(__file__).parents[1]
 NOBODY = "127.0.0.1:1"
 RECORD = encode(Record(Kind.RESET, 0, 0, 0, 0, b""))
 
@@ -43,7 +48,7 @@ def diagnosed(settings) -> dict:
 
 def store(settings, what) -> None:
     async def write():
-        async with open_redis(settings.redis.get_secret_value()) as client:
+        async with open_redis(redis_url(settings)) as client:
             await what(client, Keys(settings.prefix))
 
     asyncio.run(write())
@@ -102,6 +107,37 @@ def test_models_far_behind_the_log_are_told(made, own_redis):
     assert (check.ok, check.found) == (False, "5,005 records of the learned log wait to be folded")
 
 
+def test_a_redis_that_refuses_the_login_is_told_so(made, own_redis):
+    server = own_redis()
+    settings = made(server)
+    url = server.url.replace("redis://", "redis://ada:wrong@")
+    check = diagnosed(settings.model_copy(update={"redis": type(settings.redis)(url)}))["redis"]
+    assert not check.ok
+    assert check.found.startswith("Redis refuses user or password: ")
+    assert "redis_password_file" in check.fix
+
+
+def test_a_redis_that_refuses_a_command_is_told_so(made, own_redis):
+    server = own_redis()
+    settings = made(server)
+    with redis.Redis.from_url(server.url) as client:
+        client.acl_setuser("reader", enabled=True, nopass=True, keys=[f"{settings.prefix}*"], commands=["+hgetall"])
+    url = server.url.replace("redis://", "redis://reader:any@")
+    check = diagnosed(settings.model_copy(update={"redis": type(settings.redis)(url)}))["redis"]
+    assert not check.ok
+    assert "does not let this user do what Upwell does" in check.found
+    assert "'info' command" in check.found
+    assert "docs/security.md" in check.fix
+
+
+def test_a_broker_that_speaks_no_tls_is_told_so(made, own_redis):
+    settings = made(own_redis())
+    secured = settings.model_copy(update={"kafka": Kafka(security_protocol="SSL")})
+    check = diagnosed(secured)["brokers"]
+    assert (check.ok, check.found) == (False, f"The broker at {settings.brokers} speaks no TLS")
+    assert "kafka.security_protocol" in check.fix
+
+
 def test_a_redis_user_without_rights_is_told_which(made, own_redis):
     server = own_redis()
     settings = made(server)
@@ -111,11 +147,19 @@ def test_a_redis_user_without_rights_is_told_which(made, own_redis):
     url = server.url.replace("redis://", "redis://reader:any@")
     check = diagnosed(settings.model_copy(update={"redis": type(settings.redis)(url)}))["redis rights"]
     assert not check.ok
-    assert check.found == f"Redis refuses EVAL EXPIRE HDEL SET UNLINK ZREM on {settings.prefix}*"
+    assert check.found == f"Redis refuses DEL EVAL EXPIRE HDEL HSET PERSIST SET UNLINK ZADD on {settings.prefix}*"
     with redis.Redis.from_url(server.url) as client:
         _, *fix = shlex.split(check.fix)
         client.execute_command(*("reader" if word == "USER" else word for word in fix))
     assert diagnosed(settings.model_copy(update={"redis": type(settings.redis)(url)}))["redis rights"].ok
+
+
+def test_what_is_tried_is_what_the_document_gives_a_worker():
+    document = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    given = set(re.findall(r"\+(\S+)", re.search(r"^ACL SETUSER upwell-worker (.*)$", document, re.MULTILINE)[1]))
+    assert given == {command.lower() for command, *_ in HARMLESS} | {"ping", "info", "eval", "scan"}
+    called = re.findall(r"redis\.call\('(\w+)'", "".join(one.read_text() for one in (ROOT / "state" / "lua").glob("*.lua")))
+    assert {command.lower() for command in called} <= given
 
 
 def test_a_replica_is_told(made, own_redis):

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
@@ -21,9 +20,10 @@ from streams.checks.learned_log import learned_log
 from streams.checks.redis_rights import fail_over, rights
 from streams.dead_letters import partitions_of
 from streams.ends import ends_of
+from streams.failures import Transient
 from streams.security import redis_url
-from streams.servers import Away, consuming, redis_or_failed
-from streams.topics import Found, Topic, problem, topics
+from streams.servers import Away, Refused, consuming, redis_or_failed
+from streams.topics import OF_WORKERS, Found, Topic, problem, topics
 from streams.topics import _admin as administering
 from streams.topics import _found as described
 
@@ -51,8 +51,8 @@ async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
             found = await _topics(settings)
             clock = await events_clock(consumer, settings.topics.events)
             ends.update(await _ends(consumer, settings.topics.events))
-    except (Away, KafkaError) as error:
-        return [Check("brokers", ok=False, found=f"nobody answers at {settings.brokers}", fix=str(error))]
+    except (Away, Transient) as error:
+        return [_failed("brokers", error, settings.brokers)]
     wanted = topics(settings)
     first = Check("brokers", ok=True, found=f"answer at {settings.brokers}")
     shapes = [_topic(role, topic, found.get(topic.name), settings) for role, topic in wanted.items()]
@@ -69,7 +69,8 @@ async def _topics(settings: Settings) -> Mapping[str, Found]:
 def _topic(role: str, topic: Topic, found: Found | None, settings: Settings) -> Check:
     name = f"topic {topic.name}"
     if found is None:
-        return Check(name, ok=True, found="is not there yet; the first worker or push creates it")
+        maker = "worker or push" if role in OF_WORKERS else "upwell dead redrive"
+        return Check(name, ok=True, found=f"is not there yet; the first {maker} creates it")
     wrong = problem(topic, found, settings.brokers)
     if wrong is not None:
         return Check(name, ok=False, found=wrong.message, fix=wrong.fix)
@@ -98,14 +99,34 @@ async def _redis(settings: Settings, ends: Mapping[int, int]) -> list[Check]:
             found.append(await redis_clock(redis))
             applied: Any = await redis.hgetall(keys.applied)
             if ends:
-                async with consuming(settings) as consumer:
-                    found += await learned_log(consumer, redis, keys, settings)
+                found += await _log(redis, keys, settings)
     except Away as error:
-        return [Check("redis", ok=False, found=f"nobody answers at {settings.redis.masked}", fix=str(error))]
+        return [_failed("redis", error, settings.redis.masked)]
     finally:
         await redis.aclose()
     known = {int(partition): int(offset) for partition, offset in applied.items()}
-    return [*found, _offsets(known, ends, await markers(known, ends, settings), settings)]
+    try:
+        return [*found, _offsets(known, ends, await markers(known, ends, settings), settings)]
+    except Away as error:
+        return [*found, _failed("offsets", error, settings.brokers)]
+
+
+async def _log(redis: Client, keys: Keys, settings: Settings) -> list[Check]:
+    """Look at the learned log, beside what Redis has of it; that Kafka does not show it is no fault of Redis."""
+    try:
+        async with consuming(settings) as consumer:
+            return await learned_log(consumer, redis, keys, settings)
+    except Away as error:
+        return [_failed("learned log", error, settings.brokers)]
+
+
+def _failed(name: str, error: Away | Transient, address: str) -> Check:
+    """Say what a server refuses, and how to mend it; or that it is not ready, or nobody there."""
+    if isinstance(error, Refused):
+        return Check(name, ok=False, found=error.why.message.rstrip("."), fix=error.why.fix)
+    if isinstance(error, Transient):
+        return Check(name, ok=False, found=f"are not ready: {error}", fix="look again in a minute; the brokers' logs tell more")
+    return Check(name, ok=False, found=f"nobody answers at {address}", fix=str(error))
 
 
 async def markers(applied: Mapping[int, int], ends: Mapping[int, int], settings: Settings) -> int:

@@ -12,22 +12,30 @@ from streams.checks.check import Check
 if TYPE_CHECKING:
     from state.keys import Keys
 
-# Each changes nothing, for its key is not there; refused it is for want of the right all the same.
-_HARMLESS: Final = (
+# What a worker and its scripts do to keys. Each changes nothing, for its key is not there, or lacks a value (HSET);
+# refused it is for want of the right all the same.
+HARMLESS: Final = (
+    ("EXISTS",),
+    ("GET",),
+    ("HGET", "x"),
     ("HGETALL",),
     ("HMGET", "x"),
-    ("ZREM", "x"),
-    ("HDEL", "x"),
+    ("DEL",),
     ("EXPIRE", "1"),
-    ("UNLINK",),
+    ("HDEL", "x"),
+    ("HSET", "x", "x", "x"),
+    ("PERSIST",),
     ("SET", "x", "XX"),
+    ("UNLINK",),
+    ("ZADD", "XX", "1", "x"),
 )
 
 
 async def rights(redis: Client, keys: Keys) -> Check:
     """Try what changes nothing."""
-    refused = [said for command, *rest in _HARMLESS if (said := await _refused(redis, command, keys.user("\x00doctor"), *rest))]
+    refused = [said for command, *rest in HARMLESS if (said := await _refused(redis, command, keys.user("\x00doctor"), *rest))]
     refused += [said] if (said := await _refused(redis, "EVAL", "return 0", 1, keys.user("\x00doctor"))) else []
+    refused += [said] if (said := await _refused(redis, "SCAN", 0, "COUNT", 1)) else []
     if not refused:
         return Check("redis rights", ok=True, found="reads, writes, deletes and runs scripts on Upwell's keys")
     if any(said.startswith("READONLY") for _, said in refused):
@@ -39,7 +47,7 @@ async def rights(redis: Client, keys: Keys) -> Check:
         "redis rights",
         ok=False,
         found=f"Redis refuses {commands} on {prefix}*",
-        fix=f"redis-cli ACL SETUSER USER '~{prefix}*' +@read +@write +@scripting +@connection +info +time +scan",
+        fix=f"redis-cli ACL SETUSER USER '~{prefix}*' {' '.join(f'+{command.lower()}' for command in commands.split())}",
     )
 
 
@@ -48,6 +56,10 @@ async def _refused(redis: Client, command: str, *arguments: Any) -> tuple[str, s
         await redis.execute_command(command, *arguments)  # type: ignore[no-untyped-call]
     except (exceptions.NoPermissionError, exceptions.ReadOnlyError) as error:
         return command, str(error) if isinstance(error, exceptions.NoPermissionError) else f"READONLY {error}"
+    except exceptions.ResponseError as error:
+        # Who may do it is told that it lacks a value.
+        if not str(error).startswith("wrong number of arguments"):
+            raise
     return None
 
 

@@ -27,7 +27,7 @@ from streams.settings import Settings
 from streams.topics import topics
 from tests.fixtures.workers import Tree
 from tests.live.conftest import shopping
-from tests.live.test_security_live import REFUSED, launched, refusal, upwell
+from tests.live.test_security_live import REFUSED, launched, refusal, started, upwell
 from tests.outside import Outside, assert_exact, event
 from tests.secured import PASSWORD, SecuredKafka, SecuredRedis
 from tests.waiting import wait_until_sync
@@ -37,13 +37,15 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 COMMANDS = [shlex.split(line)[1:] for line in DOCUMENT.splitlines() if line.startswith("acl --")]
 RULES = re.findall(r"^ACL SETUSER (\S+) (.*)$", DOCUMENT, re.MULTILINE)
+KINDS = {"--topic": ResourceType.TOPIC, "--group": ResourceType.GROUP, "--transactional-id": ResourceType.TRANSACTIONAL_ID}
+LITERAL, ALLOW = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
 DEFAULTS = Settings().topics.model_dump(exclude={"replication", "min_insync"})
 
 
 def bindings(user: str, tree: Tree) -> list[AclBinding]:
     """The document's rights of a user, on this test's topics and groups."""
     parser = argparse.ArgumentParser()
-    for option in ("--allow-principal", "--topic", "--group", "--resource-pattern-type"):
+    for option in ("--allow-principal", *KINDS):
         parser.add_argument(option)
     parser.add_argument("--operation", action="append")
     own = {DEFAULTS[role]: name for role, name in tree["topics"].items()}
@@ -51,11 +53,11 @@ def bindings(user: str, tree: Tree) -> list[AclBinding]:
     for words in COMMANDS:
         given = parser.parse_args(words)
         if given.allow_principal == f"User:{user}":
-            kind = ResourceType.TOPIC if given.topic else ResourceType.GROUP
-            name = own[given.topic] if given.topic else given.group.replace("upwell", tree["group"], 1)
-            pattern = ResourcePatternType[(given.resource_pattern_type or "literal").upper()]
+            (kind, name) = next((KINDS[word], words[words.index(word) + 1]) for word in KINDS if word in words)
+            if kind is not ResourceType.TOPIC:
+                name = name.replace("upwell", tree["group"], 1).replace(DEFAULTS["dead"], tree["topics"]["dead"])
             found += [
-                AclBinding(kind, name, pattern, given.allow_principal, "*", _operation(one), AclPermissionType.ALLOW)
+                AclBinding(kind, own.get(name, name), LITERAL, given.allow_principal, "*", _operation(one), ALLOW)
                 for one in given.operation
             ]
     assert found, user
@@ -91,13 +93,14 @@ def tree(
     secured_redis: SecuredRedis,
     admin: AdminClient,
 ) -> Tree:
-    """Settings without users, and the topics, made by somebody who may."""
+    """Settings without users, and the topics but for the one that a redrive makes, made by somebody who may."""
     files = {f"redis_{name}": value for name, value in client_files.items()}
     kafka = {"security_protocol": "SASL_SSL", **client_files, "password": PASSWORD}
     found = options(secured_kafka, partitions=3) | {"brokers": secured_kafka.at("SASL_SSL"), "redis": secured_redis.bare}
     made = [
         NewTopic(topic.name, topic.partitions or 3, config=dict(topic.config))
-        for topic in topics(Settings(topics=found["topics"])).values()
+        for role, topic in topics(Settings(topics=found["topics"])).items()
+        if role != "redriven"
     ]
     for done in admin.create_topics(made).values():
         done.result(30)
@@ -135,7 +138,12 @@ def outside(tree: Tree, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
 
 def settled(settings: Tree, *words: str) -> Any:
     """Run a command that must succeed; what it prints as JSON."""
-    code, out, told = upwell(settings, *words, "--json")
+    return printed(settings, *words, "--json")
+
+
+def printed(settings: Tree, *words: str) -> Any:
+    """Run a command that must succeed and prints nothing but JSON."""
+    code, out, told = upwell(settings, *words)
     assert code == 0, out + told
     return json.loads(out)
 
@@ -161,16 +169,43 @@ def test_what_each_command_needs_is_enough(given, outside, stack, tmp_path):
     assert settled(reader, "recommend", "ada")["user_id"] == "ada"
     for words in (("user", "ada"), ("item", "i1"), ("segments",), ("trending",)):
         settled(reader, *words)
+    redrive = given("upwell-redrive")
+    letters = settled(redrive, "dead", "list")
+    assert letters["total"] == 3
+    assert settled(redrive, "dead", "inspect", letters["dead"][0]["place"])["fault"]
+    assert settled(redrive, "dead", "redrive")["redriven"] == 3
+    assert settled(redrive, "dead", "redrive")["redriven"] in {0, 3}  # what came back meanwhile is new
+    privacy = given("upwell-privacy", "upwell-privacy")
+    told = printed(privacy, "export", "ada", "--topics")
+    assert (told["profile"]["user_id"], {one["topic"] for one in told["messages"]}) == (
+        "ada",
+        {outside.topics[role] for role in ("events", "recommendations", "dead")},
+    )
+    (certificate,) = settled(privacy, "forget", "ada")["certificates"]
+    assert certificate["verdict"] == "no trace is left"
+    assert all(one["until"] for one in certificate["operator"])
     operator = given("upwell-operator", "upwell-operator")
-    assert settled(operator, "dead", "list")["total"] == 3
-    assert settled(operator, "dead", "redrive")["redriven"] == 3
-    assert settled(operator, "dead", "redrive")["redriven"] in {0, 3}  # what came back meanwhile is new
-    assert {check["check"]: check["ok"] for check in settled(operator, "doctor")["checks"]}["brokers"]
+    checks = settled(operator, "doctor")["checks"]
+    assert [check for check in checks if not check["ok"] or "not there" in check["found"]] == []
     worker.stop()
     assert worker.exit_code == 0, worker.words()
     assert "WARNING" not in worker.words()
     assert settled(operator, "reset", "--yes")["reset"] == []
     assert settled(operator, "reset", "--yes", "--models")["reset"]
+
+
+def test_what_a_rebuild_needs_is_enough(given, outside, stack):
+    settings = given("upwell-worker", "upwell-worker")
+    worker = launched(settings, stack).start()
+    outside.push(*shopping(45, 100, users=10))
+    outside.settle()
+    worker.stop()
+    with started(given("upwell-operator", "upwell-operator"), "rebuild", "--yes", "--json") as rebuild:
+        said = rebuild.stderr.readline()
+        assert "start the workers now" in said
+        launched(settings, stack).start()
+        out, told = rebuild.communicate(timeout=90)
+    assert (rebuild.returncode, json.loads(out)["events"]) == (0, 100), told
 
 
 @pytest.mark.parametrize(
@@ -196,6 +231,35 @@ def test_without_delete_the_log_stays_and_the_worker_says_so(given, admin, stack
     outside.push(*shopping(44, 50, users=5))
     wait_until_sync(lambda: "the learned log keeps what lies below" in worker.words(), within=60, what="the worker says so")
     assert "TopicAuthorizationFailedError" in worker.words()
+
+
+def test_without_a_right_to_its_transactions_a_redrive_says_so(given, admin):
+    settings = given("upwell-redrive")
+    _take(admin, ResourceType.TRANSACTIONAL_ID)
+    code, _, told = upwell(settings, "dead", "redrive")
+    assert code == 1
+    assert told.startswith("upwell: Kafka does not give this user the right to WRITE the transactional id group-"), told
+
+
+@pytest.mark.parametrize(("role", "check"), [("learned", "learned log"), ("events", "offsets")])
+def test_the_doctor_names_the_right_that_is_missing(given, admin, tree, outside, role, check):
+    outside.send(role, [(None, b"x")])
+    outside.redis.hset(f"{tree['prefix']}applied", "0", 0)
+    settings = given("upwell-operator", "upwell-operator")
+    _take(admin, ResourceType.TOPIC, tree["topics"][role], "Read")
+    code, out, told = upwell(settings, "doctor", "--json")
+    found = {one["check"]: one for one in json.loads(out)["checks"]}
+    assert (code, found["redis"]["ok"], found["brokers"]["ok"]) == (1, True, True), told
+    assert f"the topic {tree['topics'][role]}" in found[check]["found"]
+    assert "kafka-acls.sh" in found[check]["fix"]
+
+
+def test_the_doctor_says_that_a_login_is_refused(given):
+    settings = given("upwell-operator", "upwell-operator")
+    wrong = settings | {"kafka": settings["kafka"] | {"password": "wrong"}}
+    _, out, _ = upwell(wrong, "doctor", "--json")
+    (brokers,) = [one for one in json.loads(out)["checks"] if one["check"] == "brokers"]
+    assert "refuses the login of 'upwell-operator' by SCRAM-SHA-512" in brokers["found"]
 
 
 @pytest.mark.parametrize("command", ["eval", "hgetall"])

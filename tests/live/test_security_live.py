@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -84,10 +85,21 @@ def launched(tree: Tree, stack: Any) -> WorkerProcess:
 
 def upwell(tree: Tree, *words: str) -> tuple[int, str, str]:
     """Run a command with these settings: its status, what it prints and what it complains of."""
+    with started(tree, *words) as process:
+        out, told = process.communicate(timeout=90)
+    return process.returncode, out, told
+
+
+@contextmanager
+def started(tree: Tree, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command with these settings; it is ended with the block."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
-    command = [sys.executable, "-m", "streams.cli", *words]
-    done = subprocess.run(command, env=bare | environment(tree), capture_output=True, text=True, timeout=90, check=False)
-    return done.returncode, done.stdout, done.stderr
+    command, pipe = [sys.executable, "-m", "streams.cli", *words], subprocess.PIPE
+    with subprocess.Popen(command, env=bare | environment(tree), stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_events_in_recommendations_out_all_over_mutual_tls_and_scram(secured_tree, plain_sight, stack, tmp_path):
