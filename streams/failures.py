@@ -9,15 +9,16 @@ import asyncio
 import logging
 import random
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import aiokafka.errors as kafka
 import redis.exceptions as redis
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
-__all__ = ["REFUSED", "Poison", "Refusal", "Transient", "is_transient", "persist", "tls_error"]
+__all__ = ["REFUSED", "Poison", "Refusal", "Transient", "is_transient", "own_cancellation", "persist", "tls_error"]
 
 T = TypeVar("T")
 
@@ -113,6 +114,22 @@ def tls_error(error: BaseException | None) -> ssl.SSLError | None:
     return None
 
 
+@contextmanager
+def own_cancellation() -> Iterator[None]:
+    """Let only a cancellation of this very task be one; raise Transient for any other.
+
+    aiokafka lets several wait for one answer. Where one of them is cancelled, by a time-out say, all others are told that they
+    were; and one that is told so ends in silence.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Transient("a client cancelled its own request") from error
+
+
 async def persist(
     what: str,
     attempt: Callable[[], Awaitable[T]],
@@ -127,7 +144,8 @@ async def persist(
     tries = 0
     while True:
         try:
-            result = await attempt()
+            with own_cancellation():
+                result = await attempt()
         except Exception as error:
             if not passes(error):
                 raise

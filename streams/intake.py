@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from state.store import Store
 from streams.decode import Batch
 from streams.ends import end_of
-from streams.failures import is_transient, persist
+from streams.failures import is_transient, own_cancellation, persist
 from streams.fetching import IDLE_MS, Fetching, Messages
 from streams.follower import Follower
 from streams.membership import Membership
@@ -108,7 +108,8 @@ class Intake:
         """Carry batches; whatever passes by itself is waited for, and then rule 2 says where to go on."""
         while not self._stopping:
             try:
-                await self._turn()
+                with own_cancellation():
+                    await self._turn()
             except Exception as error:
                 if not is_transient(error):
                     raise

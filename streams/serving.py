@@ -26,7 +26,7 @@ from streams.admission import refusal
 from streams.agents.stock import Stock
 from streams.closing import close
 from streams.ends import begin_of
-from streams.failures import Refusal, is_transient, persist
+from streams.failures import Refusal, is_transient, own_cancellation, persist
 from streams.follower import Fold, Follower
 from streams.forgetting import Forgetting
 from streams.intake import Intake
@@ -79,8 +79,9 @@ class Serving(Service):
     @Service.task
     async def _serve(self) -> None:
         try:
-            following = await self._open()
-            await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots(), self._forgets())
+            with own_cancellation():  # else a part would end in silence, and the worker live on without it
+                following = await self._open()
+                await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots(), self._forgets())
         except Exception as error:  # noqa: BLE001 - told by who ends the worker
             if self.should_stop:
                 # The parts were closed under the loops that used them.
@@ -202,7 +203,8 @@ class Serving(Service):
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the keeper's work, or leave it to the next tick while a server is away: all of it can be made again."""
         try:
-            await work()
+            with own_cancellation():
+                await work()
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -236,8 +238,9 @@ class Serving(Service):
 
     async def _answers(self, ask: Callable[[], Awaitable[Any]]) -> bool:
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
-                await ask()
+            with own_cancellation():
+                async with asyncio.timeout(_ASK_SECONDS):
+                    await ask()
         except Exception as error:
             if not is_transient(error):
                 raise

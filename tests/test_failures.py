@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import pickle
 import random
@@ -131,3 +132,22 @@ def test_a_refusal_carries_the_command_that_mends_it():
 def test_poison_survives_a_process_boundary():
     poison = pickle.loads(pickle.dumps(Poison("decode", "not_json", "no")))  # noqa: S301 - our own bytes
     assert (poison.stage, poison.error, poison.message) == ("decode", "not_json", "no")
+
+
+async def test_a_request_that_the_client_cancelled_itself_is_tried_again():
+    cancelled = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+    answers = [cancelled, asyncio.sleep(0, "served")]
+
+    async def attempt():
+        return await answers.pop(0)
+
+    assert await persist("the broker", attempt, sleep=lambda _: asyncio.sleep(0)) == "served"
+
+
+async def test_a_task_that_is_cancelled_stops_trying():
+    trying = asyncio.ensure_future(persist("the broker", asyncio.Event().wait))
+    await asyncio.sleep(0)
+    trying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trying

@@ -60,7 +60,18 @@ def answer(serving: Any, asked: Path, told: Path) -> None:
 async def _models(serving: Any) -> dict[str, Any]:
     async with serving.pipeline.lock:
         models = serving.fold.models
-        return {"version": models.version, "events": models.events, "arrays": checksums(models)}
+        said = {"version": models.version, "events": models.events, "arrays": checksums(models)}
+        return said | {"tasks": [_waiting(task.get_coro()) for task in asyncio.all_tasks()]}
+
+
+def _waiting(coroutine: Any) -> list[str]:
+    """Where a task waits, from the outside in."""
+    lines = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}" if frame else repr(coroutine))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return lines
 
 
 def checksums(models: Any) -> dict[str, int]:

@@ -215,10 +215,12 @@ class World:
         self.ended.wait(seconds)
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy what workers and servers said, and what they were told."""
+        """Copy what workers and servers said, and where the workers' tasks waited when they were asked last."""
         servers = {f"worker-{worker.number}": worker for worker in self.workers}
         for name, server in (
             servers | {"kafka": self.kafka, "redis-a": self.redis.primary, "redis-b": self.redis.replica}
         ).items():
             if server.log.exists():
                 shutil.copy(server.log, folder / f"{name}.log")
+            if (server.folder / "answer").exists():
+                shutil.copy(server.folder / "answer", folder / f"{name}.json")
