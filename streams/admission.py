@@ -17,7 +17,7 @@ from streams.failures import Refusal, tls_error
 from streams.security import kafka_client
 
 if TYPE_CHECKING:
-    from streams.knobs import Kafka
+    from streams.knobs.servers import Kafka
     from streams.settings import Settings
 
 __all__ = ["kafka_refusal", "not_created", "refusal"]

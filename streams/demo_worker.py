@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 import streams
-from streams.knobs import RedisURL
+from streams.knobs.fields import RedisURL
 from streams.watched import WatchedServer
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.knobs import Log
+from streams.knobs.servers import Log
 
 __all__ = ["Console", "Json", "configuration", "fields"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.knobs import Rerank as Knobs
+from streams.knobs.models import Rerank as Knobs
 from streams.models.ids import Ids, Packed, pack
 from streams.models.models import Models
 from streams.models.rerank import NEUTRAL, Rerank

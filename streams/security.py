@@ -12,7 +12,8 @@ from streams.settings import SettingsError
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from streams.knobs import Kafka, RedisURL, Serve
+    from streams.knobs.fields import RedisURL
+    from streams.knobs.servers import Kafka, Serve
     from streams.settings import Settings
 
 __all__ = ["kafka_client", "redis_url", "token"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from streams.decode import Batch
 from streams.facets import Facets
-from streams.knobs import ModelKnobs
+from streams.knobs.models import ModelKnobs
 from streams.memory import Loop
 from streams.models.clusterers import clusterer
 from streams.models.erasing import erase

@@ -16,7 +16,8 @@ from state.profiles import Stored
 from state.store import Store
 from streams.decode import Batch
 from streams.failures import is_transient
-from streams.knobs import Intake, ModelKnobs, Publish, Segments
+from streams.knobs.models import ModelKnobs, Publish, Segments
+from streams.knobs.servers import Intake
 from streams.learned import Teacher
 from streams.metrics import Metrics
 from streams.pipeline import Answer, Pipeline

@@ -20,7 +20,7 @@ from streams.facets import Facets
 from streams.failures import Refusal
 from streams.follower import Fold
 from streams.items import ItemNumbers
-from streams.knobs import Rerank
+from streams.knobs.models import Rerank
 from streams.learned import Taught
 from streams.memory import Loop
 from streams.models.admitting import bare
@@ -252,7 +252,7 @@ def test_what_is_remembered_of_tokens_is_read_anew_where_some_are_gone() -> None
 
 def test_the_kernels_that_let_users_and_items_leave_are_compiled_before_the_first_event() -> None:
     code = (
-        "import asyncio; from streams.knobs import ModelKnobs; from streams.settings import Settings;"
+        "import asyncio; from streams.knobs.models import ModelKnobs; from streams.settings import Settings;"
         "from streams.warm import warm; from streams.models import ids, leaving, popularity, visits;"
         "asyncio.run(warm(Settings(models=ModelKnobs(max_users=10_000, max_items=10_000))));"
         "kernels = ids._copy, leaving._move, leaving._renumber, popularity._best, visits._forget;"

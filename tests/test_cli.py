@@ -24,7 +24,7 @@ from state import segments as stored_segments
 from state import trending as stored_trending
 from state.connection import connect
 from state.keys import Keys
-from state.profiles import ONLY_CONSENT, Profile, Write
+from state.profiles import ONLY_STANDING, Profile, Write
 from state.store import Applied, Store
 from streams import cli
 from streams.commands import output
@@ -542,7 +542,7 @@ def test_user_prints_the_profile(run, redis_options):
 )
 def test_user_says_what_the_user_said_of_consent(run, redis_options, store, consent, said):
     spoken = Profile("ada", 1, {1: 7}, events=2, updated_at=1.7e9, segment=3, consent=consent)
-    write = spoken.write(1, b"[]", b"[]", b"") if consent else spoken.write_consent(1, ONLY_CONSENT)
+    write = spoken.write(1, b"[]", b"[]", b"") if consent else spoken.write_standing(1, ONLY_STANDING)
     store(lambda redis, keys: Store(redis, keys).commit({1: [write]}, {1: Applied(None, 8)}))
     assert json.loads(run("user", *redis_options, "--json", "ada")[1])["consent"] is consent
     assert said in run("user", *redis_options, "ada")[1]

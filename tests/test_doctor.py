@@ -19,7 +19,7 @@ from state.keys import Keys
 from streams.checks import clocks
 from streams.checks.look import checks
 from streams.checks.redis_rights import HARMLESS, fail_over
-from streams.knobs import Kafka
+from streams.knobs.servers import Kafka
 from streams.records import VERSION, Kind, Record, encode
 from streams.security import redis_url
 from streams.settings import Settings

@@ -41,7 +41,7 @@ def test_lists_and_neighbors_are_of_users_and_items_that_are_there(seed: int) ->
 @pytest.mark.parametrize("most", ["", "models=ModelKnobs(max_users=10_000, max_items=10_000)"])
 def test_the_kernels_that_erase_are_compiled_before_the_first_event(most: str) -> None:
     code = (
-        "import asyncio; from streams.knobs import ModelKnobs; from streams.settings import Settings;"
+        "import asyncio; from streams.knobs.models import ModelKnobs; from streams.settings import Settings;"
         "from streams.warm import warm; from streams.models import erasing, ids, popularity, unvisiting, visits;"
         f"asyncio.run(warm(Settings({most})));"
         "kernels = erasing._close, erasing._look, unvisiting.unvisit, popularity._recount, popularity._best, visits._forget;"

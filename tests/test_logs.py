@@ -8,7 +8,7 @@ import logging.config
 
 import pytest
 
-from streams.knobs import Log
+from streams.knobs.servers import Log
 from streams.logs import configuration
 
 

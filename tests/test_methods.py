@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from streams.catalogue import change_of
 from streams.decode import Batch
 from streams.follower import Fold
-from streams.knobs import Segments
+from streams.knobs.models import Segments
 from streams.learned import Taught
 from streams.memory import Loop
 from streams.models.models import Models
@@ -216,7 +216,7 @@ async def test_a_segment_that_goes_leaves_nothing_behind(dense):
 
 def test_the_kernels_of_the_method_are_compiled_before_the_first_event():
     code = (
-        "import asyncio; from streams.knobs import Segments; from streams.settings import Settings;"
+        "import asyncio; from streams.knobs.models import Segments; from streams.settings import Settings;"
         "from streams.warm import warm; from streams.models import density, kohonen, naming;"
         "[asyncio.run(warm(Settings(segments=Segments(method=method)))) for method in ('dbstream', 'som')];"
         "print(*[len(one.signatures) for one in (density.reach, density.fold, naming.named, kohonen.plane, kohonen.fold)])"

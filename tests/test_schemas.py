@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams import schemas
-from streams.knobs import Weights
+from streams.knobs.models import Weights
 from streams.schemas import (
     BadEvent,
     BadItem,

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from streams import cli, settings
-from streams.knobs import RedisURL
+from streams.knobs.fields import RedisURL
 from streams.security import kafka_client, redis_url
 from streams.settings import load
 from streams.watched import free_port

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from redis.asyncio.connection import parse_url
 
-from streams.knobs import Serve
+from streams.knobs.servers import Serve
 from streams.security import kafka_client, redis_url, token
 from streams.settings import Settings, SettingsError, load
 from tests.secured import KEY_PASSWORD, PASSWORD

@@ -16,7 +16,7 @@ import pytest
 from streams.catalogue import change_of
 from streams.decode import Batch
 from streams.facets import Facets
-from streams.knobs import Segments
+from streams.knobs.models import Segments
 from streams.memory import Loop
 from streams.models.ids import pack
 from streams.models.lesson import Lesson

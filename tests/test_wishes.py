@@ -11,7 +11,7 @@ import pytest
 from state.profiles import Profile, Stored
 from streams.decode import Batch
 from streams.failures import Refusal
-from streams.knobs import Consent
+from streams.knobs.models import Consent
 from streams.memory import Loop
 from streams.models.ids import unpack
 from streams.models.lesson import Lesson

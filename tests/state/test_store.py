@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from state.connection import connect
 from state.keys import PART_TTL, USER_TTL, Keys
-from state.profiles import ANEW, CONSENT, GONE, ONLY_CONSENT, Entry, Profile, Write
+from state.profiles import ANEW, GONE, ONLY_STANDING, STANDING, Entry, Profile, Write
 from state.store import Applied, Store
 from tests.state.strategies import HOSTILE, ids
 from tests.waiting import wait_until
@@ -224,7 +224,7 @@ async def test_a_connection_lost_while_idle_is_told_and_not_replaced_in_silence(
 
 
 def erased(user_id: str, at: int) -> Write:
-    return profile(user_id, at).write_consent(0, GONE)
+    return profile(user_id, at).write_standing(0, GONE)
 
 
 async def test_who_is_forgotten_is_gone_and_whose_event_is_older_than_the_profile_is_not(store: Store) -> None:
@@ -262,7 +262,7 @@ async def test_of_one_who_refuses_only_that_and_the_fences_are_stored_and_consen
     await store.commit({0: [written(one)]}, {})
     one.forget()
     one.at[0], one.consent = 4, False
-    await store.commit({0: [one.write_consent(0, ONLY_CONSENT)]}, {})
+    await store.commit({0: [one.write_standing(0, ONLY_STANDING)]}, {})
     assert await redis.hgetall(keys.user("u")) == {b"at:0": b"4", b"at:7": b"1", b"consent": b"false"}
     assert 0 < await redis.ttl(keys.user("u")) <= USER_TTL
     one.at[0], one.consent, one.consent_from, one.events = 5, True, 5, 1
@@ -277,7 +277,7 @@ async def test_consent_alone_leaves_the_profile_as_it_is(store: Store) -> None:
     one = profile("u", 3)
     await store.commit({0: [written(one)]}, {})
     one.at[0], one.consent = 4, True
-    await store.commit({0: [one.write_consent(0, CONSENT)]}, {})
+    await store.commit({0: [one.write_standing(0, STANDING)]}, {})
     (found,) = await store.load(["u"])
     assert found is not None
     assert (found.profile.consent, found.profile.events, found.profile.at) == (True, 3, {0: 4})
