@@ -14,7 +14,7 @@ import msgspec
 from state.profiles import ALIASES, HISTORY, Entry, Profile
 from streams.decode import LARGEST_REKEYED, DeadLetter, Placed, Rekeyed
 from streams.items import ItemNumbers
-from streams.knobs import Weights
+from streams.knobs.models import Weights
 from streams.links import COPY, MERGE, REKEYED, UNLINK, Merge
 from streams.models.lesson import MERGED_AWAY
 from streams.partition import partition_for

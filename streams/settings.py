@@ -23,32 +23,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-<<<<<<< HEAD
-from streams.knobs import (
-    Consent,
-    Identity,
-    Intake,
-    Kafka,
-    Log,
-    ModelKnobs,
-    PseudonymKnobs,
-    Publish,
-    RedisURL,
-    Rerank,
-    Segments,
-    Serve,
-    Snapshot,
-    Topics,
-    Weights,
-    address,
-    addresses,
-    exclusion,
-)
-=======
 from streams.knobs.fields import RedisURL, address, addresses, exclusion
-from streams.knobs.models import Consent, ModelKnobs, Publish, Rerank, Segments, Weights
+from streams.knobs.models import Consent, Identity, ModelKnobs, Publish, Rerank, Segments, Weights
 from streams.knobs.servers import Intake, Kafka, Log, PseudonymKnobs, Serve, Snapshot, Topics
->>>>>>> rights
 from streams.pseudonyms import BadKey, Pseudonyms
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "load", "settings_table"]

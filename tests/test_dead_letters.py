@@ -16,7 +16,7 @@ from streams.commands.letter_view import DUMPED, dumped, pointed
 from streams.dead_letters import Choice, Letter, moment_of, place_of
 from streams.decode import Batch, decode_batch
 from streams.fault import fault_of
-from streams.knobs import Identity
+from streams.knobs.models import Identity
 from streams.links import MERGE, REKEYED
 from streams.reasons import CATALOGUE, catalogue_table
 from streams.schemas import REASONS, BadItem, decode_item

@@ -12,7 +12,7 @@ import pytest
 from state.profiles import ALIASES, Profile, Stored
 from state.reader import Reader
 from streams.decode import Batch, DeadLetter
-from streams.knobs import Consent, Identity
+from streams.knobs.models import Consent, Identity
 from streams.links import COPY, MERGE, PASSED_ON, UNLINK, check_ids, decode_linked
 from streams.memory import Loop
 from streams.models.erasing import erase

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from streams.knobs.fields import (
     DAY,
@@ -25,7 +26,7 @@ from streams.knobs.fields import (
 )
 from streams.models.sources import SOURCES
 
-__all__ = ["Consent", "ModelKnobs", "Publish", "Rerank", "Segments", "Weights"]
+__all__ = ["Consent", "Identity", "ModelKnobs", "Publish", "Rerank", "Segments", "Weights"]
 
 
 class Consent(Section):
@@ -33,6 +34,22 @@ class Consent(Section):
 
     required: bool = False
     """Whether a user who has not said yes (`properties.consent`) counts as one who said no: answered, but not kept or learned."""
+
+
+class Identity(Section):
+    """Which ids are people's, and which are those of browsers and devices that a person may turn out to have used."""
+
+    anonymous: str = ""
+    """A regular expression that every anonymous id matches as a whole, and no person's id; empty: any id may be either."""
+
+    @field_validator("anonymous")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error}); write one such as 'anon-.+'") from None
+        return value
 
 
 class Publish(Section):

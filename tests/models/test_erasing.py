@@ -246,7 +246,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def test_vectors_point_where_they_pointed_before_the_user_came(seed: int, user: int) -> None:
     log = made(seed, last=user)
     found, expected = erased(folded(log), user), folded(log.without(user))
-    near(unit(found.catalog.context), unit(expected.catalog.context), 1e-3)
+    near(unit(found.catalog.context), unit(expected.catalog.context), SINGLE_SUMS / 10)
 
 
 def test_vectors_point_nearly_where_they_would_had_the_user_never_been_among_others() -> None:
@@ -440,15 +440,36 @@ def test_snapshots_of_before_are_read_and_erased_from() -> None:
 
 
 def test_visits_of_a_segment_that_is_gone_are_not_taken_from_the_next_of_its_id() -> None:
-    log = made(6)
-    models = folded(log)
+    models, before = (stock(Models(**WIDE)) for _ in range(2))
+    models.apply(worlds.lesson(row(0, [1, 2, 3], segment=2)))
     for model in (models.visits, models.members, models.popularity, models.habits):
         model.forget(np.array([2]))
-    before = models.popularity.by_segment[2].copy()
-    models.apply(worlds.lesson(World(*(column[:1] for column in log.without(1).batches[-1].columns().values()))))
-    erased(models, 1)
-    same(models.popularity.by_segment[2], before)
-    assert not models.habits.hours[2].any()
+    for one in (models, before):
+        one.apply(worlds.lesson(row(1, [1, 2, 3], segment=2)))
+    erased(models, 0)
+    same(models.popularity.by_segment, before.popularity.by_segment)
+    same(models.popularity.totals, before.popularity.totals)
+    same(models.habits.hours, before.habits.hours)
+
+
+def row(user: int, items: list[int], segment: int) -> World:
+    """Visits of one user, a second apart."""
+    n = len(items)
+    column = np.full(n, user, np.int32), np.array(items, np.int32), np.ones(n, np.float32), 1.7e9 + np.arange(n)
+    return World(*column, np.full(n, segment, np.int16))
+
+
+def test_of_an_item_that_nobody_else_visited_nothing_is_counted_however_often_it_was() -> None:
+    models = stock(Models(**ALL | {"visits": {"visitors": 64, "length": 4}}))
+    models.apply(worlds.lesson(row(0, [1, 2] * 6, segment=1)))
+    erased(models, 0)
+    counts = models.popularity
+    for counted in (counts.short, counts.long, counts.by_segment):
+        assert not counted.any()
+    for listed in (counts.top_short, counts.top_long, counts.top_segment, counts.top_new):
+        assert (listed == -1).all()
+    for counted in (models.visits.item_count, models.catalog.visited, models.catalog.context):
+        assert not counted.any()
 
 
 def test_types_beyond_fifteen_are_not_told_apart_and_stay() -> None:
