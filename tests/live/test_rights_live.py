@@ -241,17 +241,20 @@ def test_without_a_right_to_its_transactions_a_redrive_says_so(given, admin):
     assert told.startswith("upwell: Kafka does not give this user the right to WRITE the transactional id group-"), told
 
 
-@pytest.mark.parametrize(("role", "check"), [("learned", "learned log"), ("events", "offsets")])
-def test_the_doctor_names_the_right_that_is_missing(given, admin, tree, outside, role, check):
-    outside.send(role, [(None, b"x")])
-    outside.redis.hset(f"{tree['prefix']}applied", "0", 0)
+def test_the_doctor_names_the_right_that_is_missing(given, admin, tree, outside):
+    topic = tree["topics"]["learned"]
+    outside.send("learned", [(None, b"x")])
     settings = given("upwell-operator", "upwell-operator")
-    _take(admin, ResourceType.TOPIC, tree["topics"][role], "Read")
+    _take(admin, ResourceType.TOPIC, topic, "Read")
     code, out, told = upwell(settings, "doctor", "--json")
     found = {one["check"]: one for one in json.loads(out)["checks"]}
     assert (code, found["redis"]["ok"], found["brokers"]["ok"]) == (1, True, True), told
-    assert f"the topic {tree['topics'][role]}" in found[check]["found"]
-    assert "kafka-acls.sh" in found[check]["fix"]
+    assert f"the topic {topic}" in found["learned log"]["found"]
+    assert "kafka-acls.sh" in found["learned log"]["fix"]
+    _take(admin, ResourceType.TOPIC, tree["topics"]["events"], "Read")
+    _, out, told = upwell(settings, "doctor", "--json")
+    found = {one["check"]: one["found"] for one in json.loads(out)["checks"]}
+    assert "no right to DESCRIBE it" in found[f"topic {tree['topics']['events']}"], told
 
 
 def test_the_doctor_says_that_a_login_is_refused(given):
