@@ -194,8 +194,12 @@ def test_an_item_that_left_the_models_has_its_entry_again_soon_after_it_is_back(
 
 
 def test_a_worker_that_fails_on_an_entry_ends_and_the_entry_waits_for_the_next(shared_tree, name):
-    tree = renamed(shared_tree, name("wrong"))
-    with closing(WorkerProcess(tree)) as worker, Outside(tree) as outside:
+    with RedisServer() as redis, closing(WorkerProcess(renamed(shared_tree, name("wrong"), redis=redis.url))) as worker:
+        _fails_once(worker)
+
+
+def _fails_once(worker) -> None:
+    with Outside(worker.settings) as outside:
         worker.start()
         outside.redis.set(f"{outside.prefix}item:tea", "no entry of ours", ex=600)
         outside.send("items", [entry("tea", name="Tea")])
