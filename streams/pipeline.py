@@ -48,11 +48,7 @@ class Answer:
     users: Collection[str] = ()
     events: int = 0
     refused: int = 0
-
-    @property
-    def forgotten(self) -> int:
-        """How many users were forgotten."""
-        return sum(change.value is None for change in self.segments)
+    forgotten: int = 0
 
     @property
     def gone(self) -> list[str]:
@@ -111,7 +107,7 @@ class Pipeline:
         with self._metrics.stage("encode"):
             answer = Answer(rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
             answer.dead, answer.linked = [*decoded.dead, *observed.dead], observed.linked
-            answer.refused = observed.refused
+            answer.refused, answer.forgotten = observed.refused, len(observed.forgotten)
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)

@@ -109,7 +109,7 @@ class Publisher:
         return [sent for partition, rows in by_partition.items() for sent in await self._batches(topic, partition, rows)]
 
     def _nulls(self, answer: Answer) -> list[tuple[bytes, None]]:
-        """Give those who were forgotten, before whom of them is given a list again."""
+        """Give those who were forgotten, or are somebody's alias now, before whom of them is given a list again."""
         return [(change.key, None) for change in answer.segments if change.value is None] if self._compacted else []
 
     async def _batches(self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes | None]]) -> Pending:
