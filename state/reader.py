@@ -236,9 +236,10 @@ class Reader:
         """Read a field of a user, or of the person whose alias the id is."""
         with self._reachable():
             stored: bytes | None
-            alias: bytes | None
             stored, alias = self._redis.hmget(self._user_key(user_id), [name, "alias"])
-            return self._redis.hget(self._keys.user(alias.decode()), name) if alias else stored
+            if alias:
+                (stored,) = self._redis.hmget(self._keys.user(alias.decode()), [name])
+            return stored
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:

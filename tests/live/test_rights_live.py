@@ -282,7 +282,7 @@ def commands_of(user: str) -> Iterable[str]:
 @pytest.mark.parametrize("word", commands_of("upwell-reader"))
 def test_every_command_of_a_reader_is_needed(given, word):
     settings = given(in_redis="upwell-reader", without=word)
-    needs = {"+hget": ("recommend", "ada"), "+hgetall": ("segments",), "+zrevrange": ("trending",)}
+    needs = {"+hmget": ("recommend", "ada"), "+hgetall": ("segments",), "+zrevrange": ("trending",)}
     code, _, told = upwell(settings, *needs[word])
     assert (code, f"'{word[1:]}' command" in told) == (1, True), told
 
