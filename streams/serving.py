@@ -72,23 +72,15 @@ class Serving(Service):
             with own_cancellation():  # else a part would end in silence, and the worker live on without it
                 following = await self._open()
                 await asyncio.gather(following, self.intake.run(), self._ticks(), self._snapshots())
-        except Exception as error:  # noqa: BLE001 - told by who ends the worker
+        except Exception as error:
             if self.should_stop:
                 # The parts were closed under the loops that used them.
                 return
-            self._end(error)
-
-    def _end(self, error: Exception) -> None:
-        self.failure = error
-        if not isinstance(error, Refusal):
-            log.error("the worker ends, Kafka keeps what it has not done", exc_info=error)
-        # Faust's own way to end: the worker stops its parts in order, as on a plain Ctrl-C.
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    async def give_up(self, error: Exception) -> None:
-        """End the worker for what an agent cannot go on from; this never returns, so that nothing counts as done."""
-        self._end(error)
-        await asyncio.Event().wait()
+            self.failure = error
+            if not isinstance(error, Refusal):
+                log.exception("the worker ends, Kafka keeps what it has not done")
+            # Faust's own way to end: the worker stops its parts in order, as on a plain Ctrl-C.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _open(self) -> asyncio.Task[None]:
         """Open the parts in order; return the task that follows the log."""
