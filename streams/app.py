@@ -60,8 +60,6 @@ def make_app(settings: Settings, serving: Serving) -> faust.App:
         topic_disable_leader=True,
         Worker=Worker,
         topic_allow_declare=False,
-        # An entry that waits for Redis must not keep the worker from ending; it is not acknowledged, and comes again.
-        stream_wait_empty=False,
         broker_session_timeout=settings.intake.session_timeout_ms / 1000,
         broker_heartbeat_interval=settings.intake.session_timeout_ms / 5000,
         broker_max_poll_interval=3600.0,

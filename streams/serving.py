@@ -96,11 +96,6 @@ class Serving(Service):
         self.failure = refused or error
         os.kill(os.getpid(), signal.SIGTERM)
 
-    async def give_up(self, error: Exception) -> None:
-        """End the worker for what an agent cannot go on from; this never returns, so that nothing counts as done."""
-        self._end(error)
-        await asyncio.Event().wait()
-
     async def _open(self) -> asyncio.Task[None]:
         """Open the parts in order; return the task that follows the log."""
         warming = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(warm(self.settings))))

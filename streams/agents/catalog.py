@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import faust
 
+from streams.admission import refusal
 from streams.agents.stock import AT_ONCE
-from streams.failures import persist
+from streams.failures import REFUSED, persist
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
+log = logging.getLogger(__name__)
+
+FAILED = 1  # what a traceback gives
 _WITHIN = 0.1
 
 
@@ -30,5 +37,15 @@ def mount(app: faust.App, settings: Settings, serving: Serving) -> None:
             # Faust acknowledges an event whose agent raised: so this one must not end before it has succeeded.
             try:
                 await persist("the catalogue", partial(serving.stock.keep, [event.message for event in events]))
-            except Exception as error:  # noqa: BLE001 - told by who ends the worker
-                await serving.give_up(error)
+            except Exception as error:  # noqa: BLE001 - told, and the end
+                _end_at_once(error)
+
+
+def _end_at_once(error: Exception) -> NoReturn:
+    """End the process: in order would not do, for Faust waits for what is in hand, and acknowledges it when the agent is gone."""
+    refused = refusal(error)
+    if refused is None:
+        log.error("the worker ends at once, Kafka keeps what it has not done", exc_info=error)
+        os._exit(FAILED)
+    print(f"upwell: {refused}", file=sys.stderr, flush=True)
+    os._exit(REFUSED)

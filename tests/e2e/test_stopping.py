@@ -73,19 +73,6 @@ def test_ctrl_c_ends_a_worker_whose_redis_is_gone(broker, own_redis, options, wo
     assert ends(orphan, signal.SIGINT) == 0
 
 
-def test_ctrl_c_ends_a_worker_while_a_catalogue_entry_waits_for_redis_and_the_next_keeps_it(broker, own_redis, options, worker):
-    redis = own_redis()
-    orphan = worker(broker, redis=redis.url).start()
-    redis.stop()
-    with Outside(options(broker, redis=redis.url)) as outside:
-        outside.send("items", [(b"tea", b'{"item_id":"tea","name":"Tea"}')])
-        wait_until_sync(lambda: "the catalogue: " in orphan.words(), within=60, what="the entry waits for Redis")
-        assert ends(orphan, signal.SIGINT) == 0
-        redis.start()
-        orphan.start()
-        wait_until_sync(lambda: outside.hash("item:tea").get("name") == "Tea", within=60, what="the entry")
-
-
 def test_ctrl_c_ends_a_worker_whose_broker_is_gone(own_broker, worker):
     broker = own_broker()
     orphan = worker(broker).start()
