@@ -47,5 +47,5 @@ def _end_at_once(error: Exception) -> NoReturn:
     if refused is None:
         log.error("the worker ends at once, Kafka keeps what it has not done", exc_info=error)
         os._exit(FAILED)
-    print(f"upwell: {refused}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"upwell: {refused}\n")
     os._exit(REFUSED)
