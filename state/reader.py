@@ -172,7 +172,11 @@ class Reader:
     def recommendations(self, user_id: str) -> Recommendation | None:
         """Read a user's newest recommendation; None: unknown."""
         found = self._of_user(user_id, "recommendations")
-        return _recommendation(user_id, found) if found else None
+        if not found:
+            return None
+        told = msgspec.json.decode(found, type=Recommendation)
+        # Under the id that was asked for, where that is stored as a pseudonym; the person's, where it is an alias.
+        return msgspec.structs.replace(told, user_id=user_id) if told.user_id == self._pseudonym(user_id) else told
 
     def history(self, user_id: str) -> list[Entry] | None:
         """Read a user's last events, newest first; None: unknown."""

@@ -68,9 +68,9 @@ class Fold:
         before, self.models.version = self.models.version, offset
         try:
             accepted = self._HANDLERS[record.kind](self, record)
-        except Unsound as why:
+        except (Unsound, Refusal) as why:
             self.models.version = before
-            raise damaged(offset, str(why)) from None
+            raise (damaged(offset, str(why)) if isinstance(why, Unsound) else why) from None
         self.models.version = offset + 1
         return accepted
 

@@ -166,7 +166,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         found = f"config is {str(file)!r}, which cannot be read ({error.strerror})"
         raise SettingsError(f"{found}; name an existing file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise SettingsError(f"config is {str(file)!r}, which is no TOML ({error}); mend that place") from None
 
 

@@ -25,6 +25,8 @@ from tests.chaos.world import ROOT, TOPICS, World
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 EVENTS = 900  # between two changes
+# What an earlier version does not note of visits, its snapshots do not have: after them each worker has it from where it began.
+LATER = ("visits.user_segments", "visits.user_kinds", "members.of_days")
 
 
 @pytest.fixture
@@ -67,6 +69,6 @@ def test_workers_of_two_versions_fold_one_log_through_an_upgrade_and_back(kafka_
             begin = world.load.sent
             world.load.rest()
             begin = world.load.sent
-            proof = run.prove(number)
+            proof = run.prove(number, LATER)
             assert proof.wrong == {}
         assert proof.events > 2 * EVENTS

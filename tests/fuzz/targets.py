@@ -64,7 +64,8 @@ class Events(Target):
 
 def _sent(event: object) -> dict[str, object]:
     fields = msgspec.structs.asdict(event)  # type: ignore[arg-type]
-    return {name: value for name, value in fields.items() if value is not None and name != "time"}
+    wish = {"properties": {"consent": fields.pop("consent")}}
+    return wish | {name: value for name, value in fields.items() if value not in {None, ""} and name != "time"}
 
 
 class Items(Target):

@@ -39,7 +39,8 @@ def test_all_is_made_anew_from_the_events(crew, outside, kafka, tree, tmp_path):
         out, err = rebuild.communicate(timeout=120)
     assert rebuild.returncode == 0, err
     told = json.loads(out)
-    assert (told["events"], told["seconds_per_million"] > 0) == (len(events), True)
+    # On a fast machine all is done before it looks a second time.
+    assert (told["events"], told["seconds_per_million"] >= 0) == (len(events), True)
     assert_everything(outside, events, places)
     assert outside.redis.get(f"{outside.prefix}somebody else's") == b"1"
     outside.redis.delete(f"{outside.prefix}somebody else's")

@@ -223,7 +223,8 @@ def test_rings_that_have_gone_on_keep_what_they_remember_of_others(seed: int, us
     for key in ("user_items", "user_weights", "user_times", "user_segments", "user_kinds", "user_count"):
         same(getattr(found.visits, key), getattr(expected.visits, key))
     for key in ("short", "long", "by_segment", "totals"):
-        assert (getattr(found.popularity, key) >= getattr(expected.popularity, key) * (1 - 1e-4)).all()
+        # What is left of a sum by rounding is small beside the sum, not beside what is left.
+        assert (getattr(found.popularity, key) >= getattr(expected.popularity, key) * (1 - 1e-4) - 1e-9).all()
         if remembers:
             near(getattr(found.popularity, key), getattr(expected.popularity, key), 1e-4)
     assert np.isfinite(found.catalog.context).all()
