@@ -91,7 +91,7 @@ def moment(found: object, received: float, bad: type[Poison]) -> float:
 def _scaled(found: object) -> float:
     if type(found) in {int, float}:
         for bound, unit in _UNITS:
-            if found < bound:  # type: ignore[operator]
+            if abs(found) < bound:  # type: ignore[arg-type]
                 return found / unit  # type: ignore[operator]
     return math.nan
 
