@@ -17,7 +17,7 @@ def test_the_fingerprint_of_a_kernel_covers_constants_of_kernels_in_other_files(
 def test_the_fingerprint_of_a_kernel_covers_the_code_it_calls() -> None:
     globals_ = dict(_count.py_func.__globals__)
     before = fingerprint(types.FunctionType(_count.py_func.__code__, globals_))
-    after = fingerprint(types.FunctionType(_count.py_func.__code__, {**globals_, "_weigh": decay.weight}))
+    after = fingerprint(types.FunctionType(_count.py_func.__code__, {**globals_, "gains": decay.weight}))
     assert before == fingerprint(_count.py_func) != after
 
 
