@@ -68,7 +68,7 @@ def test_a_write_keeps_what_was_taken_when_the_profile_goes_on() -> None:
     taken = profile.write(1, b"[1]", b"[2]", b"{}")
     profile.events, profile.at[1] = 2, 6
     assert (taken.user_id, taken.at, taken.values[1]) == ("u", 5, 1)
-    assert taken.values[-1] == b"4=9"
+    assert b"4=9" in taken.values
     assert dict(zip(FIELDS, taken.values, strict=True))["history"] == b"[1]"
 
 

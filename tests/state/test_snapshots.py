@@ -147,7 +147,7 @@ async def test_parts_of_a_writer_that_dies_expire(redis: Redis, keys: Keys) -> N
 async def test_a_snapshot_whose_parts_expired_meanwhile_is_not_named(redis: Redis, keys: Keys) -> None:
     lost = snapshots.Named(9, "w-dead", parts=2, bytes=8, crc32=0, at=0.0)
     with pytest.raises(RuntimeError, match="gone before it is complete"):
-        await snapshots._flip(redis, keys, lost)
+        await snapshots._flip(redis, keys, [lost])
     assert await load(redis, keys) == (None, [])
 
 
@@ -155,13 +155,13 @@ async def test_a_reader_that_is_overtaken_reads_the_newer_snapshot(
     redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await save(redis, keys, 3, b"old")
-    read = snapshots._read
+    read = snapshots.read
 
     async def overtaken(*arguments: Any) -> Any:
-        monkeypatch.setattr(snapshots, "_read", read)
+        monkeypatch.setattr(snapshots, "read", read)
         for offset in (5, 9):
             await save(redis, keys, offset, b"%d" % offset)
         return await read(*arguments)
 
-    monkeypatch.setattr(snapshots, "_read", overtaken)
+    monkeypatch.setattr(snapshots, "read", overtaken)
     assert await load(redis, keys) == ((9, b"9"), [])
