@@ -52,8 +52,7 @@ class Burial:
 
     async def stop(self) -> None:
         """Send what is buffered, then disconnect."""
-        if self._started:
-            await self._producer.stop()
+        await self._producer.stop()
 
     async def bury(self, topic: str, letters: Sequence[DeadLetter]) -> None:
         """Send messages of a topic to the dead letters, with where they came from and why; return when all are acknowledged."""
