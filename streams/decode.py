@@ -159,7 +159,6 @@ def _decode(
     except BadEvent as reason:
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
         return None
-        return None
 
 
 def _read(message: Message, settings: Settings, pseudonyms: Pseudonyms | None) -> Placed:

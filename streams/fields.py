@@ -13,7 +13,7 @@ from msgspec import Raw
 if TYPE_CHECKING:
     from streams.failures import Poison
 
-__all__ = ["ID_BYTES", "LARGEST_NUMBER", "LIST_LENGTH", "TEXT_BYTES", "TYPE_BYTES"]
+__all__ = ["END_OF_TIME", "ID_BYTES", "LARGEST_NUMBER", "LIST_LENGTH", "TEXT_BYTES", "TYPE_BYTES"]
 __all__ += ["identifier", "kind", "moment", "number", "plain", "quoted", "shown", "text", "texts"]
 
 ID_BYTES: Final = 512  # what a key of Kafka and Redis carries without pain; a URL still fits
@@ -25,7 +25,7 @@ SHOWN: Final = 40  # characters of what was found; the sentence travels in a hea
 
 # A time as one number, told apart by magnitude: seconds until the year 5138, then milliseconds, then microseconds.
 _UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6))
-_END_OF_TIME: Final = 253_402_300_800.0  # seconds; the year 10000, which ISO 8601 cannot write
+END_OF_TIME: Final = 253_402_300_800.0  # seconds; the year 10000, which ISO 8601 cannot write
 _NUMERAL: Final = re.compile(r"\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?", re.ASCII)
 _INTEGER: Final = re.compile(rb"-?\d{1,512}")
 _SCALAR: Final = msgspec.json.Decoder(str | int | float | bool | None).decode
@@ -77,7 +77,7 @@ def moment(found: object, received: float, bad: type[Poison]) -> float:
     """Take a time in s, ms or µs, as a number or a numeral, or in ISO 8601, as seconds; by default the record's own."""
     absent = found is None
     seconds = received if absent else _iso(found) if type(found) is str else _scaled(found)
-    if 0 < seconds < _END_OF_TIME:
+    if 0 < seconds < END_OF_TIME:
         return seconds
     raise bad(
         "validate",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from state.profiles import HISTORY, Entry
-from streams.fields import ID_BYTES, quoted
+from streams.fields import END_OF_TIME, ID_BYTES, LARGEST_NUMBER, TYPE_BYTES, quoted
 from streams.schemas import FORGET, IDENTIFY, BadEvent, Event, decode_event
 
 if TYPE_CHECKING:
@@ -102,13 +102,26 @@ def _merged(value: bytes | None, origin: tuple[int, int], received: float, skew:
         merge = _merge.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEvent("identify", "bad_merge", f"A merge must be as a worker writes it, but {error}; send none.") from None
-    ids = merge.user_id, merge.anonymous_id, *(entry.item_id for entry in merge.history)
-    if len(merge.history) > HISTORY or not all(0 < len(one.encode()) <= ID_BYTES for one in ids):
-        raise BadEvent(
-            "identify", "bad_merge", "A merge must be as a worker writes it, but ids or history are too long; send none."
-        )
+    if not _as_written(merge):
+        said = "A merge must be as a worker writes it, but an id, a type, a time or a number of it is none; send none."
+        raise BadEvent("identify", "bad_merge", said)
     time = min(merge.timestamp, received + skew) if received > 0 else merge.timestamp
     return Event("merge", merge.user_id, "", merge.timestamp, time), origin, Link(MERGE, merge.anonymous_id, merge)
+
+
+def _as_written(merge: Merge) -> bool:
+    """Tell whether a worker may have written it: all of it is as of events, for it is taught without another look."""
+    ids = merge.user_id, merge.anonymous_id, *(entry.item_id for entry in merge.history)
+    times = merge.timestamp, *(entry.at for entry in merge.history)
+    return (
+        len(merge.history) <= HISTORY
+        and all(0 < len(one.encode()) <= ID_BYTES for one in ids)
+        and all(0 < len(entry.type.encode()) <= TYPE_BYTES for entry in merge.history)
+        and all(0 < time < END_OF_TIME for time in times)
+        and 0 <= merge.interests_at < END_OF_TIME
+        and 0 <= merge.events <= LARGEST_NUMBER
+        and all(weight >= 0 for weight in merge.interests.values())
+    )
 
 
 def _user(headers: Sequence[tuple[str, bytes]]) -> str | None:

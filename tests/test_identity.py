@@ -252,6 +252,30 @@ def test_a_merge_that_no_worker_wrote_is_a_dead_letter(value: bytes | None) -> N
     assert bad.value.error == "bad_merge"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"history": [{"item_id": "a", "type": "view", "at": -5}]},
+        {"history": [{"item_id": "a", "type": "view", "at": 1e300}]},
+        {"history": [{"item_id": "a", "type": "", "at": NOW}]},
+        {"history": [{"item_id": "a", "type": "t" * 65, "at": NOW}]},
+        {"history": [{"item_id": "", "type": "view", "at": NOW}]},
+        {"timestamp": -1},
+        {"events": -1},
+        {"events": 10**30},
+        {"interests": {"tea": -1.0}},
+        {"interests_at": -1.0},
+    ],
+)
+async def test_a_merge_that_could_not_be_taught_ends_nobody(change: dict[str, object]) -> None:
+    house = House(partitions=1)
+    body = {"type": "merge", "user_id": "ada", "anonymous_id": "c-1", "timestamp": NOW, "events": 1, "history": []}
+    house.append(0, b"ada", json.dumps(body | change).encode(), [(MERGE, b"3:7")])
+    await house.send(view("ada", "tea"))
+    assert [letter.reason.error for answer in house.answers for letter in answer.dead] == ["bad_merge"]
+    assert house.history("ada") == ["tea"]
+
+
 async def test_a_reset_keeps_who_is_whose_alias_and_forgets_the_offsets(redis, keys, redis_server) -> None:
     await redis.hset(keys.user("phone"), mapping={"at:0": 5, "alias": "ada", "alias_from": 5})
     aliases = msgspec.json.encode({"phone": 5})
