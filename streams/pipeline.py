@@ -105,9 +105,16 @@ class Pipeline:
             for profile in observed.blank.values():
                 self.profiles.clear(profile.slot)
         with self._metrics.stage("encode"):
-            answer = Answer(rekeyed=decoded.rekeyed, ends=batch.ends(), users=homes, events=observed.events)
-            answer.dead, answer.linked = [*decoded.dead, *observed.dead], observed.linked
-            answer.refused, answer.forgotten = observed.refused, len(observed.forgotten)
+            answer = Answer(
+                dead=[*decoded.dead, *observed.dead],
+                rekeyed=decoded.rekeyed,
+                linked=observed.linked,
+                ends=batch.ends(),
+                users=homes,
+                events=observed.events,
+                refused=observed.refused,
+                forgotten=len(observed.forgotten),
+            )
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)
