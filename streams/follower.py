@@ -89,7 +89,8 @@ class Fold:
         lesson = decode_lesson(record.body, record.version)
         check_lesson(self.models, lesson)
         if not self.taught.accept(record):
-            if (self.models.users.find(lesson.user_ids) < 0).any():
+            # A lesson names whom it makes forget as well: a worker that was away may have read the same event once more.
+            if any((self.models.users.find(ids) < 0).any() for ids in (lesson.user_ids, lesson.forgotten)):
                 self.stray = self.models.version
             return False
         self._learn(record, lesson)

@@ -130,6 +130,18 @@ async def test_a_replay_does_not_forget_who_came_back_since() -> None:
     assert unpack(lesson.forgotten) == [b"ada"], "for the models have not come that far"
 
 
+@pytest.mark.parametrize("events", [(view("a"),), (FORGET,)], ids=["acted", "wished"])
+async def test_a_late_record_that_names_who_was_forgotten_is_noted(events: tuple[dict[str, Any], ...]) -> None:
+    shop = Shop()
+    (late,) = (await shop.carry(*events)).records
+    await shop.carry(FORGET)
+    fold = shop.loop.fold
+    assert fold.stray < 0
+    offset = fold.models.version
+    assert not fold.fold(decode(late, offset), offset)
+    assert fold.stray == offset
+
+
 async def test_who_refuses_is_answered_from_the_event_at_hand_and_not_kept() -> None:
     shop = Shop()
     for user in ("bob", "eve"):
