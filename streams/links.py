@@ -40,6 +40,7 @@ PASSED_ON: Final = "upwell.user"
 
 _OURS: Final = "upwell."
 _ORIGIN: Final = re.compile(rb"(\d{1,9}):(\d{1,18})")
+_SAID: Final = 200
 
 
 class Merge(msgspec.Struct, tag_field="type", tag="merge"):
@@ -101,7 +102,8 @@ def _merged(value: bytes | None, origin: tuple[int, int], received: float, skew:
     try:
         merge = _merge.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadEvent("identify", "bad_merge", f"A merge must be as a worker writes it, but {error}; send none.") from None
+        found = str(error)[:_SAID]  # it may quote the message, and must fit into a header
+        raise BadEvent("identify", "bad_merge", f"A merge must be as a worker writes it, but {found}; send none.") from None
     if not _as_written(merge):
         said = "A merge must be as a worker writes it, but an id, a type, a time or a number of it is none; send none."
         raise BadEvent("identify", "bad_merge", said)

@@ -244,12 +244,16 @@ def test_headers_that_no_worker_wrote_are_not_believed(headers: list[tuple[str, 
 
 @pytest.mark.parametrize(
     "value",
-    [None, b"", b"[]", b"\xff", b'{"type":"merge"}', b'{"type":"view","user_id":"a","anonymous_id":"b","timestamp":1}'],
+    [
+        *(None, b"", b"[]", b"\xff", b'{"type":"merge"}', b'{"type":"view","user_id":"a","anonymous_id":"b","timestamp":1}'),
+        b'{"type":"' + b"m" * 5_000 + b'"}',
+    ],
 )
 def test_a_merge_that_no_worker_wrote_is_a_dead_letter(value: bytes | None) -> None:
     with pytest.raises(BadEvent) as bad:
         decode_linked(value, [(MERGE, b"1:2")], received=NOW, skew=300.0)
     assert bad.value.error == "bad_merge"
+    assert len(str(bad.value)) < 400, "the sentence goes into a header"
 
 
 @pytest.mark.parametrize(
