@@ -43,7 +43,7 @@ INTEREST_DIGITS: Final = 4
 FIELDS: Final = (
     *("at", "events", "updated_at", "segment", "history"),
     *("interests", "interests_at", "neighbors", "recommendations", "others"),
-    *("consent", "consent_from", "person", "aliases", "alias", "alias_from", "mode"),
+    *("consent", "consent_from", "person", "aliases", "alias", "alias_from", "alias_home", "mode"),
 )
 # How much is written: all; all, in place of what is there; the standing alone (consent, and who is whose alias); the standing
 # alone, in place of what is there; nothing, in place of what is there.
@@ -64,7 +64,7 @@ class DamagedProfile(ValueError):
 
 _history: Final = msgspec.json.Decoder(list[Entry])
 _interests: Final = msgspec.json.Decoder(dict[str, float])
-_aliases: Final = msgspec.json.Decoder(dict[str, int])
+_aliases: Final = msgspec.json.Decoder(dict[str, int | tuple[int, int]])
 _encode: Final = msgspec.json.Encoder().encode
 _CONSENTS: Final = {None: b"", True: b"true", False: b"false"}
 _CONSENT_OF: Final = {text: consent for consent, text in _CONSENTS.items()}
@@ -92,6 +92,9 @@ class Profile:
     A ``person`` was named by an `identify`: its ``aliases`` map each id that was merged into it to the offset, in that id's own
     partition, of the last that came from there, least recently active first. An id that was merged into a person is an ``alias``
     of it since the event at ``alias_from``, and has nothing of its own any more.
+
+    Where ids are pseudonyms, of which no partition can be told, ``homes`` are those of the aliases, and ``alias_home`` is that of
+    the person.
     """
 
     user_id: str
@@ -108,8 +111,10 @@ class Profile:
     consent_from: int = -1
     person: bool = False
     aliases: dict[str, int] = field(default_factory=dict)
+    homes: dict[str, int] = field(default_factory=dict)
     alias: str = ""
     alias_from: int = -1
+    alias_home: int = -1
 
     @property
     def stands(self) -> bool:
@@ -125,8 +130,8 @@ class Profile:
 
     def part(self) -> None:
         """Be nobody's alias, and nobody's person."""
-        self.person, self.aliases = False, {}
-        self.alias, self.alias_from = "", -1
+        self.person, self.aliases, self.homes = False, {}, {}
+        self.alias, self.alias_from, self.alias_home = "", -1, -1
 
     def hear(self, alias: str, offset: int) -> None:
         """Note what came from an alias last; the alias is the one that was active last."""
@@ -195,11 +200,16 @@ class Profile:
         others = b" ".join([b"%d=%d" % pair for pair in self.at.items() if pair[0] != partition])
         consent_from = b"" if self.consent_from < 0 else b"%d" % self.consent_from
         if not self.person and not self.alias:
-            return others, _CONSENTS[self.consent], consent_from, b"", b"", b"", b"", mode
-        aliases = _encode(self.aliases) if self.aliases else b""
+            return others, _CONSENTS[self.consent], consent_from, b"", b"", b"", b"", b"", mode
+        aliases = _encode(self._remembered()) if self.aliases else b""
         alias_from = b"" if self.alias_from < 0 else b"%d" % self.alias_from
+        alias_home = b"" if self.alias_home < 0 else b"%d" % self.alias_home
         person = b"1" if self.person else b""
-        return others, _CONSENTS[self.consent], consent_from, person, aliases, self.alias, alias_from, mode
+        return others, _CONSENTS[self.consent], consent_from, person, aliases, self.alias, alias_from, alias_home, mode
+
+    def _remembered(self) -> Mapping[str, int | tuple[int, int]]:
+        homes = self.homes
+        return {name: (at, homes[name]) if name in homes else at for name, at in self.aliases.items()} if homes else self.aliases
 
 
 class Stored(NamedTuple):
@@ -225,6 +235,7 @@ class Stored(NamedTuple):
 def _profile(user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
     at = {int(name[3:]): int(offset) for name, offset in stored.items() if name.startswith(b"at:")}
     segment = stored.get(b"segment")
+    aliases = _aliases.decode(stored.get(b"aliases", b"{}"))
     return Profile(
         user_id=user_id,
         partition=next(iter(at)) if len(at) == 1 else -1,
@@ -237,7 +248,9 @@ def _profile(user_id: str, stored: Mapping[bytes, bytes]) -> Profile:
         consent=_CONSENT_OF[stored.get(b"consent", b"")],
         consent_from=int(stored.get(b"consent_from", -1)),
         person=b"person" in stored,
-        aliases=_aliases.decode(stored.get(b"aliases", b"{}")),
+        aliases={name: at if isinstance(at, int) else at[0] for name, at in aliases.items()},
+        homes={name: at[1] for name, at in aliases.items() if not isinstance(at, int)},
         alias=stored.get(b"alias", b"").decode(),
         alias_from=int(stored.get(b"alias_from", -1)),
+        alias_home=int(stored.get(b"alias_home", -1)),
     )

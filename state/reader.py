@@ -175,8 +175,8 @@ class Reader:
         if not found:
             return None
         told = msgspec.json.decode(found, type=Recommendation)
-        # Under the id that was asked for, where that is stored as a pseudonym; the person's, where it is an alias.
-        return msgspec.structs.replace(told, user_id=user_id) if told.user_id == self._pseudonym(user_id) else told
+        # Under the id that was asked for, where ids are stored as pseudonyms; else the person's, where it is an alias.
+        return told if self._pseudonym(user_id) == user_id else msgspec.structs.replace(told, user_id=user_id)
 
     def history(self, user_id: str) -> list[Entry] | None:
         """Read a user's last events, newest first; None: unknown."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from streams.failures import Poison
-from streams.links import PASSED_ON, REKEYED, Link, check_ids, check_pseudonymous, decode_linked, origin_of
+from streams.links import PASSED_ON, PSEUDONYMS, REKEYED, Hidden, Link, check_ids, decode_linked, origin_of
 from streams.partition import partitions_for
-from streams.pseudonyms import Pseudonyms
 from streams.schemas import IDENTIFY, BadEvent, Event, decode_event
 from streams.settings import Settings
 
@@ -66,8 +65,8 @@ class Batch:
 class Placed:
     """An event with its place in the events topic and, if it was re-keyed, the place it came from.
 
-    ``sender`` is the user's id as it came in, where the event has a pseudonym for it. ``link`` says what it is where a worker
-    sent it to join ids; ``message`` is the record as it came.
+    ``sender`` is the user's id as it came in, where the event has a pseudonym for it; empty where it came to a pseudonym.
+    ``link`` says what it is where a worker sent it to join ids; ``message`` is the record as it came.
     """
 
     event: Event
@@ -80,7 +79,7 @@ class Placed:
 
     @property
     def user_id(self) -> str:
-        """The id under which the user is answered."""
+        """The id under which the user is answered; empty where nobody can tell it."""
         return self.event.user_id if self.sender is None else self.sender
 
 
@@ -100,7 +99,7 @@ class DeadLetter:
 class Rekeyed:
     """An event to be re-published under its user's key (rule 8), or what else a worker sends to the owner of a user.
 
-    ``kind`` is the header that tells the origin, ``user`` the person for whom it counts.
+    ``kind`` is the header that tells the origin, ``user`` the person for whom it counts, ``mark`` whose pseudonyms it names.
     """
 
     key: bytes
@@ -111,19 +110,22 @@ class Rekeyed:
     headers: Sequence[tuple[str, bytes]] = ()
     kind: str = REKEYED
     user: str = ""
+    mark: bytes = b""
 
     def own(self) -> list[tuple[str, bytes]]:
         """Give the headers that are ours."""
-        return [(self.kind, b"%d:%d" % self.origin), *([(PASSED_ON, self.user.encode())] if self.user else [])]
+        said = [(PASSED_ON, self.user.encode()), (PSEUDONYMS, self.mark)]
+        return [(self.kind, b"%d:%d" % self.origin), *(one for one in said if one[1])]
 
 
 @dataclass(slots=True)
 class Decoded:
-    """A micro-batch after the first look."""
+    """A micro-batch after the first look; ``names`` are the ids by which its users are answered, so far as it tells them."""
 
     events: dict[int, list[Placed]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     rekeyed: list[Rekeyed] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
     partitions: int = 1
 
     def homes(self) -> dict[str, int]:
@@ -134,48 +136,53 @@ class Decoded:
 def decode_batch(batch: Batch, settings: Settings, partitions: int, homes: Homes) -> Decoded:
     """Decode every message; ``homes`` knows the partition of some users, which saves hashing their ids."""
     decoded, pseudonyms = Decoded(partitions=partitions), settings.pseudonymize
+    hidden = Hidden(pseudonyms, partitions) if pseudonyms else None
     for partition, messages in batch.messages.items():
-        events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings, pseudonyms))]
-        found = _found({placed.event.user_id: placed.user_id for placed, _ in events}, partitions, homes)
+        events = [placed for message in messages if (placed := _decode(decoded, partition, message, settings, hidden))]
+        names = {placed.event.user_id: placed.user_id for placed, _ in events if placed.user_id}
+        nameless = [placed.event.user_id for placed, _ in events if not placed.user_id] if hidden else []
+        found = _found([*names, *nameless], names, partitions, homes)
+        if hidden:
+            decoded.names |= names
+        # Where a user is at home of whom only the pseudonym is known, the worker that sent it here knew.
         decoded.events[partition] = [
-            placed for placed, message in events if _at_home(decoded, partition, placed, message, found[placed.event.user_id])
+            placed
+            for placed, message in events
+            if _at_home(decoded, partition, placed, message, found.get(placed.event.user_id, partition))
         ]
     return decoded
 
 
-def _found(users: Mapping[str, str], partitions: int, homes: Homes) -> dict[str, int]:
+def _found(users: Collection[str], names: Mapping[str, str], partitions: int, homes: Homes) -> dict[str, int]:
     """Give users' partitions, which are found by the ids that came in, for that is what their keys are made of."""
     found = {user_id: home for user_id in users if (home := homes.home(user_id)) is not None}
-    unknown = [user_id for user_id in users if user_id not in found]
-    hashed = partitions_for([users[user_id].encode() for user_id in unknown], partitions)
+    unknown = [user_id for user_id in users if user_id not in found and user_id in names]
+    hashed = partitions_for([names[user_id].encode() for user_id in unknown], partitions)
     return found | dict(zip(unknown, hashed.tolist(), strict=True))
 
 
 def _decode(
-    decoded: Decoded, partition: int, message: Message, settings: Settings, pseudonyms: Pseudonyms | None
+    decoded: Decoded, partition: int, message: Message, settings: Settings, hidden: Hidden | None
 ) -> tuple[Placed, Message] | None:
     try:
-        return _read(message, settings, pseudonyms), message
+        return _read(message, settings, hidden), message
     except BadEvent as reason:
         decoded.dead.append(DeadLetter(message.key, message.value, partition, message.offset, reason, message.headers))
         return None
 
 
-def _read(message: Message, settings: Settings, pseudonyms: Pseudonyms | None) -> Placed:
-    received, skew = message.timestamp / 1000, settings.intake.future_skew_s
-    if pseudonyms is not None:
-        event = decode_event(message.value, received=received, skew=skew)
-        check_pseudonymous(event)
-        known = replace(event, user_id=pseudonyms.of(event.user_id))
-        return Placed(known, message.offset, received, origin_of(message.headers or ()), None, message, event.user_id)
-    linked = decode_linked(message.value, message.headers, received=received, skew=skew) if message.headers else None
+def _read(message: Message, settings: Settings, hidden: Hidden | None) -> Placed:
+    received, skew, headers = message.timestamp / 1000, settings.intake.future_skew_s, message.headers
+    linked = decode_linked(message.value, headers, received=received, skew=skew, hidden=hidden) if headers else None
     if linked:
-        event, origin, link = linked
-        return Placed(event, message.offset, received, origin, link, message)
-    event = decode_event(message.value, received=received, skew=skew)
+        event, origin, link, sender = linked
+        return Placed(event, message.offset, received, origin, link, message, sender)
+    event, sender = decode_event(message.value, received=received, skew=skew), None
     if event.type == IDENTIFY:
         check_ids(event, settings)
-    return Placed(event, message.offset, received, origin_of(message.headers or ()), None, message)
+    if hidden:
+        event, sender = replace(event, user_id=hidden.pseudonyms.of(event.user_id)), event.user_id
+    return Placed(event, message.offset, received, origin_of(headers or ()), None, message, sender)
 
 
 def _at_home(decoded: Decoded, partition: int, placed: Placed, message: Message, home: int) -> bool:

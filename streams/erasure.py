@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -49,22 +49,36 @@ async def settled(settings: Settings, redis: Client, places: Sequence[tuple[int,
 
 
 async def until_gone(
-    settings: Settings, redis: Client, user_id: str, deadline: float, tick: Callable[[Traces], None] = lambda _: None
+    settings: Settings,
+    redis: Client,
+    user_id: str,
+    deadline: float,
+    tick: Callable[[Traces], None] = lambda _: None,
+    others: Collection[str] = (),
 ) -> Traces:
-    """Look until no trace of a user is left, or until the deadline (monotonic seconds); ``tick`` is told of each look."""
+    """Look until no trace of a user is left, or until the deadline (monotonic seconds); ``tick`` is told of each look.
+
+    ``others`` are pseudonyms of the same person, looked for as well.
+    """
     while True:
-        traces = await look(settings, redis, user_id)
+        traces = await look(settings, redis, user_id, others)
         tick(traces)
         if not traces.found or time.monotonic() > deadline:
             return traces
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def certificate(settings: Settings, user_id: str, traces: Traces, place: tuple[int, int] | None) -> dict[str, Any]:
-    """Write down what was looked at and what was found, in Upwell's own places and in the operator's topics."""
+async def certificate(
+    settings: Settings, user_id: str, traces: Traces, place: tuple[int, int] | None, others: int = 0
+) -> dict[str, Any]:
+    """Write down what was looked at and what was found, in Upwell's own places and in the operator's topics.
+
+    ``others`` says for how many more pseudonyms of the same person it speaks; it names none of them.
+    """
     rest: list[Held] = await held(settings, user_id)
     return {
         "user": user_id,
+        "others": others,
         "at": round(time.time(), 3),
         "version": _version(),
         "event": None if place is None else {"partition": place[0], "offset": place[1]},

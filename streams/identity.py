@@ -15,7 +15,7 @@ from state.profiles import ALIASES, HISTORY, Entry, Profile
 from streams.decode import LARGEST_REKEYED, DeadLetter, Placed, Rekeyed
 from streams.items import ItemNumbers
 from streams.knobs.models import Weights
-from streams.links import COPY, MERGE, REKEYED, UNLINK, Merge
+from streams.links import COPY, MERGE, REKEYED, UNLINK, Hidden, Merge, NamedMerge
 from streams.models.lesson import MERGED_AWAY
 from streams.partition import partition_for
 from streams.profiles import Profiles
@@ -23,6 +23,7 @@ from streams.schemas import FORGET, IDENTIFY, BadEvent
 
 if TYPE_CHECKING:
     from streams.observed import Observed, Teaching
+    from streams.pseudonyms import Pseudonyms
 
 __all__ = ["Identity", "folded_in"]
 
@@ -55,8 +56,9 @@ class Identity:
         *,
         refuses: Callable[[Profile], bool],
         untaught: Untaught,
+        pseudonyms: Pseudonyms | None,
     ) -> None:
-        self._profiles, self._items, self._weights = profiles, items, weights
+        self._profiles, self._items, self._weights, self._pseudonyms = profiles, items, weights, pseudonyms
         self._refuses, self._untaught = refuses, untaught
 
     def take(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> bool:
@@ -85,14 +87,14 @@ class Identity:
         if link and event.type != FORGET:
             self._hear(observed, profile, partition, placed)
             if event.item_id:
-                observed.devices.setdefault(profile.user_id, set()).add(link.other)
+                observed.devices.setdefault(profile.user_id, set()).add(link.name or link.other)
             elif not folded:
                 observed.wishes[profile.user_id] = partition, profile
 
     def part(self, observed: Observed, profile: Profile, partition: int, placed: Placed) -> None:
         """Let the aliases of a person who is to be forgotten go, each at its own owner."""
         for alias in profile.aliases:
-            self._let_go(observed, alias, profile.user_id, partition, placed)
+            self._let_go(observed, alias, profile, partition, placed)
         profile.part()
         observed.devices.pop(profile.user_id, None)
 
@@ -104,9 +106,9 @@ class Identity:
                 teaching.forget(profile.user_id, MERGED_AWAY)
             return
         if profile.person or profile.user_id == person:
-            _refuse(observed, partition, placed, "identify_person", f"{profile.user_id!r} is a person; nothing is merged.")
+            _refuse(observed, partition, placed, "identify_person", f"{placed.user_id!r} is a person; nothing is merged.")
         elif profile.alias and profile.alias != person:
-            sentence = f"{profile.user_id!r} belongs to another person since before; give a device a new id when a person leaves."
+            sentence = f"{placed.user_id!r} belongs to another person since before; give a device a new id when a person leaves."
             _refuse(observed, partition, placed, "already_identified", sentence)
         elif not profile.alias:
             self._become(observed, teaching, profile, partition, placed, person)
@@ -116,16 +118,21 @@ class Identity:
     def _become(
         self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed, person: str
     ) -> None:
+        name, home = (placed.link.name if placed.link else ""), placed.origin[0] if placed.origin else -1
         merge = Merge(person, profile.user_id, placed.event.timestamp)
+        if self._pseudonyms:
+            merge = NamedMerge(person, profile.user_id, placed.event.timestamp, person=name, device=placed.user_id)
         if not self._refuses(profile):
             self._profiles.push(observed.take_pushes())
             merge.events, merge.history = profile.events, self._profiles.entries(profile.slot)
             merge.interests, merge.interests_at = profile.interests, profile.interests_at
-        self._send(observed, partition, placed, MERGE, person, value=msgspec.json.encode(merge))
+        self._send(observed, partition, placed, MERGE, name or person, home=home, value=msgspec.json.encode(merge))
         profile.forget()
         profile.alias, profile.alias_from = person, placed.offset
+        if self._pseudonyms:
+            profile.alias_home = home
         self._leave(observed, profile)
-        observed.merged.add(profile.user_id)
+        observed.merged[profile.user_id] = placed.user_id
         if placed.offset >= teaching.start:
             teaching.forget(profile.user_id, MERGED_AWAY)
 
@@ -139,7 +146,7 @@ class Identity:
             profile.part()
             self._leave(observed, profile)
             observed.anew.add(profile.user_id)
-            observed.forgotten[profile.user_id] = profile.user_id
+            observed.forgotten[profile.user_id] = placed.user_id
             observed.wishes[profile.user_id] = partition, profile
 
     def _leave(self, observed: Observed, profile: Profile) -> None:
@@ -153,10 +160,11 @@ class Identity:
         """Send an event of an alias to the person, once; what was sent here by another alias goes no further."""
         if not folded_in(profile, partition, placed):
             if placed.link:
-                sentence = f"An event of {placed.link.other!r} was passed on to {profile.user_id!r}, which is an alias itself."
+                who, whom = placed.link.name or placed.link.other, repr(placed.user_id) if placed.user_id else "an id"
+                sentence = f"An event of {who!r} was passed on to {whom}, which is an alias itself."
                 _refuse(observed, partition, placed, "misplaced", sentence, "place")
             else:
-                self._send(observed, partition, placed, REKEYED, profile.alias, profile.alias)
+                self._send(observed, partition, placed, REKEYED, profile.alias, profile.alias, home=profile.alias_home)
             observed.wishes[profile.user_id] = partition, profile
         if placed.origin and not placed.link:
             origin, offset = placed.origin
@@ -165,7 +173,7 @@ class Identity:
     def _merge(self, observed: Observed, teaching: Teaching, profile: Profile, partition: int, placed: Placed) -> None:
         """Fold what was known of an alias into the person: visits by their time, interests and the count of events."""
         merge = placed.link.merge if placed.link else None
-        if merge is None:
+        if placed.link is None or merge is None:
             return
         folded, seen = folded_in(profile, partition, placed), profile.seen(partition, placed.offset)
         kept = not self._refuses(profile) and not (seen and placed.offset < profile.consent_from)
@@ -178,7 +186,7 @@ class Identity:
             observed.wishes[profile.user_id] = partition, profile
         if kept:
             observed.triggers[profile.user_id] = partition, placed
-            observed.devices.setdefault(profile.user_id, set()).add(merge.anonymous_id)
+            observed.devices.setdefault(profile.user_id, set()).add(placed.link.name or merge.anonymous_id)
 
     def _teach(self, teaching: Teaching, profile: Profile, merge: Merge, received: float) -> None:
         for entry in reversed(merge.history):
@@ -199,14 +207,17 @@ class Identity:
         """Move an alias to the end of those of its person; the one at the beginning goes where there are too many."""
         if placed.link and placed.origin:
             profile.hear(placed.link.other, placed.origin[1])
+            if self._pseudonyms:
+                profile.homes[placed.link.other] = placed.origin[0]
         if len(profile.aliases) > ALIASES:
             oldest = next(iter(profile.aliases))
+            self._let_go(observed, oldest, profile, partition, placed)
             del profile.aliases[oldest]
-            self._let_go(observed, oldest, profile.user_id, partition, placed)
+            profile.homes.pop(oldest, None)
 
-    def _let_go(self, observed: Observed, alias: str, person: str, partition: int, placed: Placed) -> None:
-        value = msgspec.json.encode({"type": FORGET, "user_id": alias})
-        self._send(observed, partition, placed, UNLINK, alias, person, value=value)
+    def _let_go(self, observed: Observed, alias: str, profile: Profile, partition: int, placed: Placed) -> None:
+        value, home = msgspec.json.encode({"type": FORGET, "user_id": alias}), profile.homes.get(alias, -1)
+        self._send(observed, partition, placed, UNLINK, alias, profile.user_id, home=home, value=value)
 
     def _send(
         self,
@@ -217,18 +228,30 @@ class Identity:
         to: str,
         user: str = "",
         *,
+        home: int | None = None,
         value: bytes | None = None,
     ) -> None:
-        """Have a message sent to the owner of an id, by default the bytes at hand with their headers."""
+        """Have a message sent to the owner of an id, by default the bytes at hand with their headers.
+
+        Of a pseudonym nobody can tell where it is at ``home``; that was kept beside it.
+        """
         message = placed.message
         headers = message.headers if message and value is None else ()
         value = (message.value if message else None) if value is None else value
+        whom = "another of its person's ids" if self._pseudonyms else repr(to)  # or the letter would tell whose it is
         if len(value or b"") > LARGEST_REKEYED:
-            _refuse(observed, partition, placed, "too_large_to_rekey", f"The event is too large to be sent to {to!r}.", "place")
+            _refuse(observed, partition, placed, "too_large_to_rekey", f"The event is too large to be sent to {whom}.", "place")
             return
-        stamp, home = message.timestamp if message else None, partition_for(to.encode(), observed.partitions)
+        mark, stamp = b"", message.timestamp if message else None
+        if self._pseudonyms:
+            mark = Hidden(self._pseudonyms, observed.partitions).mark
+        if home is None or not self._pseudonyms:
+            home = partition_for(to.encode(), observed.partitions)
+        elif not 0 <= home < observed.partitions:
+            _refuse(observed, partition, placed, "misplaced", f"The owner of {whom} is not known: a profile is damaged.", "place")
+            return
         origin = partition, placed.offset
-        observed.linked.append(Rekeyed(to.encode(), value or b"", home, stamp, origin, headers or (), kind, user))
+        observed.linked.append(Rekeyed(to.encode(), value or b"", home, stamp, origin, headers or (), kind, user, mark))
 
 
 def _by_time(own: list[Entry], other: list[Entry]) -> list[Entry]:

@@ -10,21 +10,25 @@ import msgspec
 
 from state.profiles import HISTORY, Entry
 from streams.fields import END_OF_TIME, ID_BYTES, LARGEST_NUMBER, TYPE_BYTES, quoted
-from streams.schemas import FORGET, IDENTIFY, BadEvent, Event, decode_event
+from streams.schemas import FORGET, BadEvent, Event, decode_event
 
 if TYPE_CHECKING:
+    from streams.pseudonyms import Pseudonyms
     from streams.settings import Settings
 
 __all__ = [
     "COPY",
     "MERGE",
     "PASSED_ON",
+    "PSEUDONYMS",
     "REKEYED",
     "UNLINK",
+    "Hidden",
     "Link",
+    "Linked",
     "Merge",
+    "NamedMerge",
     "check_ids",
-    "check_pseudonymous",
     "decode_linked",
     "origin_of",
 ]
@@ -37,9 +41,12 @@ MERGE: Final = "upwell.merge"
 UNLINK: Final = "upwell.unlink"
 # Header that names the person for whom the message counts; with REKEYED it was passed on from an alias.
 PASSED_ON: Final = "upwell.user"
+# Header that says whose pseudonyms the ids in a message of a worker are: of which key, and of how many partitions.
+PSEUDONYMS: Final = "upwell.pseudonyms"
 
 _OURS: Final = "upwell."
 _ORIGIN: Final = re.compile(rb"(\d{1,9}):(\d{1,18})")
+_PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
 _SAID: Final = 200
 
 
@@ -55,15 +62,51 @@ class Merge(msgspec.Struct, tag_field="type", tag="merge"):
     history: list[Entry] = []
 
 
+class NamedMerge(Merge, tag_field="type", tag="merge"):
+    """The same of pseudonyms, with the ids under which the two are answered; nobody knows that of a person it does not name."""
+
+    person: str = ""
+    device: str = ""
+
+
 class Link(NamedTuple):
-    """What a message of a worker is: its kind, by the header, and the other id, the person's or the alias's."""
+    """What a message of a worker is: its kind, by the header, and the other id, the person's or the alias's.
+
+    ``name`` is that id as it came in, where ids are pseudonyms and the message tells it.
+    """
 
     kind: str
     other: str
     merge: Merge | None = None
+    name: str = ""
+
+
+class Linked(NamedTuple):
+    """A message of a worker: the event for the user that it counts for, its origin, what it is, and the user's id as it came in.
+
+    ``sender`` is None where ids are no pseudonyms, and empty where of the user only the pseudonym is known.
+    """
+
+    event: Event
+    origin: tuple[int, int]
+    link: Link
+    sender: str | None = None
+
+
+class Hidden(NamedTuple):
+    """Pseudonyms as workers send them one another: only those of one key, and of one count of partitions, mean the same."""
+
+    pseudonyms: Pseudonyms
+    partitions: int
+
+    @property
+    def mark(self) -> bytes:
+        """What the header says."""
+        return b"%b:%d" % (self.pseudonyms.fingerprint.encode(), self.partitions)
 
 
 _merge: Final = msgspec.json.Decoder(Merge)
+_named_merge: Final = msgspec.json.Decoder(NamedMerge)
 
 
 def origin_of(headers: Sequence[tuple[str, bytes]], kind: str = REKEYED) -> tuple[int, int] | None:
@@ -75,40 +118,75 @@ def origin_of(headers: Sequence[tuple[str, bytes]], kind: str = REKEYED) -> tupl
 
 
 def decode_linked(
-    value: bytes | None, headers: Sequence[tuple[str, bytes]], *, received: float, skew: float
-) -> tuple[Event, tuple[int, int], Link] | None:
-    """Decode a message by which workers join ids: the event under the id that it counts for, its origin, and what it is.
+    value: bytes | None, headers: Sequence[tuple[str, bytes]], *, received: float, skew: float, hidden: Hidden | None = None
+) -> Linked | None:
+    """Decode a message that a worker sent to join ids; with ``hidden`` the ids in what workers say are pseudonyms.
 
     None where the headers do not say that it is one. Raises BadEvent.
     """
     ours = [one for one in headers if one[0].startswith(_OURS)]
     kind = next((kind for kind in (MERGE, COPY, UNLINK, REKEYED) if origin_of(ours, kind)), None)
     origin, user = origin_of(ours, kind) if kind else None, _user(ours)
-    if kind == MERGE and origin:
-        return _merged(value, origin, received, skew)
-    if not kind or not origin or not user:
+    if not kind or not origin or not (user or kind == MERGE) or not _of_one_key(kind, ours, hidden):
         return None
+    if hidden and not (origin[0] < hidden.partitions and (kind == MERGE or _PSEUDONYM.fullmatch(user or ""))):
+        return None
+    if kind == MERGE:
+        return _merged(value, origin, received, skew, hidden)
     event = decode_event(value, received=received, skew=skew)
+    return _linked(kind, event, origin, user or "", hidden.pseudonyms if hidden else None)
+
+
+def _of_one_key(kind: str, ours: Sequence[tuple[str, bytes]], hidden: Hidden | None) -> bool:
+    """Tell whether a message is to be believed; raise BadEvent on one whose ids mean nobody here, or somebody else."""
+    marks = [value for name, value in ours if name == PSEUDONYMS]
+    if marks == ([hidden.mark] if hidden else []):
+        return True
+    if kind == UNLINK and not marks:
+        return False  # from before there was a key: to its own id it says what any `forget` does
+    said = "A message between workers is of another key of pseudonyms, or of another count of partitions, and means nobody here."
+    raise BadEvent("place", "misplaced", said)
+
+
+def _linked(kind: str, event: Event, origin: tuple[int, int], user: str, pseudonyms: Pseudonyms | None) -> Linked | None:
+    known = pseudonyms.of if pseudonyms else str
+    nobody, name = ("", event.user_id) if pseudonyms else (None, "")
     if kind == REKEYED:
-        return msgspec.structs.replace(event, user_id=user), origin, Link(PASSED_ON, event.user_id)
-    if kind == UNLINK and event.type == FORGET:
-        return event, origin, Link(UNLINK, user)
+        link = Link(PASSED_ON, known(event.user_id), None, name)
+        return Linked(msgspec.structs.replace(event, user_id=user), origin, link, nobody)
+    if kind == UNLINK and event.type == FORGET and (not pseudonyms or _PSEUDONYM.fullmatch(event.user_id)):
+        return Linked(event, origin, Link(UNLINK, user), nobody)
     if kind == COPY and event.anonymous_id:
-        return msgspec.structs.replace(event, user_id=event.anonymous_id), origin, Link(COPY, user)
+        # One that an alias sent names the alias, not the person.
+        link = Link(COPY, user, None, name if known(event.user_id) == user else "")
+        alias = msgspec.structs.replace(event, user_id=known(event.anonymous_id))
+        return Linked(alias, origin, link, event.anonymous_id if pseudonyms else None)
     return None
 
 
-def _merged(value: bytes | None, origin: tuple[int, int], received: float, skew: float) -> tuple[Event, tuple[int, int], Link]:
+def _merged(value: bytes | None, origin: tuple[int, int], received: float, skew: float, hidden: Hidden | None) -> Linked:
     try:
-        merge = _merge.decode(value or b"")
+        merge = (_named_merge if hidden else _merge).decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         found = str(error)[:_SAID]  # it may quote the message, and must fit into a header
         raise BadEvent("identify", "bad_merge", f"A merge must be as a worker writes it, but {found}; send none.") from None
-    if not _as_written(merge):
+    if not _as_written(merge) or (hidden and not _of_pseudonyms(merge, hidden.pseudonyms)):
         said = "A merge must be as a worker writes it, but an id, a type, a time or a number of it is none; send none."
         raise BadEvent("identify", "bad_merge", said)
     time = min(merge.timestamp, received + skew) if received > 0 else merge.timestamp
-    return Event("merge", merge.user_id, "", merge.timestamp, time), origin, Link(MERGE, merge.anonymous_id, merge)
+    event = Event("merge", merge.user_id, "", merge.timestamp, time)
+    person, device = (merge.person, merge.device) if isinstance(merge, NamedMerge) else (None, "")
+    return Linked(event, origin, Link(MERGE, merge.anonymous_id, merge, device), person)
+
+
+def _of_pseudonyms(merge: Merge, pseudonyms: Pseudonyms) -> bool:
+    """Tell whether a merge names pseudonyms, and ids whose pseudonyms they are; where it names none, of the person."""
+    return (
+        isinstance(merge, NamedMerge)
+        and bool(_PSEUDONYM.fullmatch(merge.user_id))
+        and pseudonyms.of(merge.device) == merge.anonymous_id
+        and (not merge.person or pseudonyms.of(merge.person) == merge.user_id)
+    )
 
 
 def _as_written(merge: Merge) -> bool:
@@ -147,10 +225,3 @@ def check_ids(event: Event, settings: Settings) -> None:
     else:
         return
     raise BadEvent("validate", "bad_anonymous_id", f"{needs}, found {quoted(anonymous)}; send the id of the device or browser.")
-
-
-def check_pseudonymous(event: Event) -> None:
-    """Refuse an `identify` where ids are pseudonyms: of a person only the pseudonym is known, which tells no partition."""
-    if event.type == IDENTIFY:
-        said = "Ids are not joined where they are stored as pseudonyms; send the person's id with each event instead."
-        raise BadEvent("validate", "bad_anonymous_id", said)

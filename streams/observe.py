@@ -42,7 +42,14 @@ class Observer:
         self._items = items
         self._types = profiles.types
         self._labels = labels
-        self._identity = Identity(profiles, items, settings.weights, refuses=self._refuses, untaught=self._untaught)
+        self._identity = Identity(
+            profiles,
+            items,
+            settings.weights,
+            refuses=self._refuses,
+            untaught=self._untaught,
+            pseudonyms=settings.pseudonymize,
+        )
 
     def observe(self, batch: Batch, decoded: Decoded, profiles: dict[str, Profile]) -> Observed:
         """Fold every event that its user's hash does not cover yet; teach every event that its partition's records do not."""

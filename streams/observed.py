@@ -59,8 +59,8 @@ class Observed:
 
     ``profiles`` are of those who are to be given a list, ``wishes`` those who said what they wish, with their partition. Those
     ``forgotten``, with the id under which that is said, begin ``anew``, as do some others; those ``blank`` refuse, and nothing
-    of what they did is kept. Those ``merged`` are somebody's aliases from now on; ``devices`` are the aliases by which a person
-    is to be answered too, and ``linked`` is what their owners are sent.
+    of what they did is kept. Those ``merged``, likewise, are somebody's aliases from now on; ``devices`` are the aliases by which
+    a person is to be answered too, and ``linked`` is what their owners are sent. An empty id: none is known, and nothing is said.
     """
 
     profiles: dict[str, Profile]
@@ -75,7 +75,7 @@ class Observed:
     blank: dict[str, Profile] = field(default_factory=dict)
     cleared: dict[int, int] = field(default_factory=dict)
     partitions: int = 1
-    merged: set[str] = field(default_factory=set)
+    merged: dict[str, str] = field(default_factory=dict)
     devices: dict[str, set[str]] = field(default_factory=dict)
     linked: list[Rekeyed] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)

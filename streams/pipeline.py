@@ -118,7 +118,7 @@ class Pipeline:
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]
             answer.records = self.teach(observed, scored)
-            self._recommend(answer, observed, scored)
+            self._recommend(answer, observed, scored, decoded.names)
         return answer
 
     async def _score(self, observed: Observed) -> Scored:
@@ -139,23 +139,26 @@ class Pipeline:
             self.teacher.send(partition, teaching.start, teaching.end)
             yield Record(Kind.LESSON, self.teacher.writer, partition, teaching.start, teaching.end, b""), lesson
 
-    def _recommend(self, answer: Answer, observed: Observed, scored: Scored) -> None:
+    def _recommend(self, answer: Answer, observed: Observed, scored: Scored, names: Mapping[str, str]) -> None:
         now = self._clock()
         answer.writes = {partition: [] for partition in answer.ends}
-        self._forget(answer, observed)
+        self._forget(answer, observed, names)
         for row, profile in enumerate(observed.profiles.values()):
             partition, trigger = observed.triggers[profile.user_id]
-            user_id = trigger.user_id
-            segment = -1 if profile.user_id in observed.blank else scored.segments[row]
-            change = self._messages.segment(user_id, profile, segment, trigger.event.time, self.segment_names)
-            if change:
-                answer.segments.append(change)
+            # Empty for a person of whom only the pseudonym is known: what a device did is answered to the device.
+            user_id = trigger.user_id or names.get(profile.user_id, "")
+            if user_id:
+                segment = -1 if profile.user_id in observed.blank else scored.segments[row]
+                change = self._messages.segment(user_id, profile, segment, trigger.event.time, self.segment_names)
+                if change:
+                    answer.segments.append(change)
             told = profile, partition, trigger, scored, row, now
-            message = self._messages.recommendation(user_id, *told)
-            answer.recommendations.append((user_id.encode(), message))
+            message = self._messages.recommendation(user_id or profile.user_id, *told)
+            if user_id:
+                answer.recommendations.append((user_id.encode(), message))
             for device in observed.devices.get(profile.user_id, ()):
                 answer.recommendations.append((device.encode(), self._messages.recommendation(device, *told)))
-            if user_id != profile.user_id:  # what is stored is under the pseudonym
+            if user_id not in {"", profile.user_id}:  # what is stored is under the pseudonym
                 message = addressed(message, user_id, profile.user_id)
             # Taken now: the next batch changes the profile before this one is written.
             mode = observed.mode(profile)
@@ -166,9 +169,10 @@ class Pipeline:
             texts = scored.histories[row], scored.neighbors[row], message
             answer.writes[partition].append(profile.write(partition, *texts, mode))
 
-    def _forget(self, answer: Answer, observed: Observed) -> None:
+    def _forget(self, answer: Answer, observed: Observed, names: Mapping[str, str]) -> None:
         """Say that users were forgotten, before anything is said of them again, and write those who are given no list."""
-        answer.segments += [SegmentChange(user_id.encode(), None) for user_id in (*observed.forgotten.values(), *observed.merged)]
+        left = [name or names.get(user_id, "") for user_id, name in (*observed.forgotten.items(), *observed.merged.items())]
+        answer.segments += [SegmentChange(name.encode(), None) for name in left if name]
         for user_id, (partition, profile) in observed.wishes.items():
             if user_id not in observed.triggers:
                 answer.writes[partition].append(profile.write_standing(partition, observed.mode(profile)))

@@ -98,7 +98,8 @@ CATALOGUE: Final[dict[str, Known]] = {
     ),
     "misplaced": Known(
         b'{"type":"view",' + _TEA + b"}",
-        "Somebody copies re-keyed events with their header `upwell.rekeyed`; copy without it, or by the key.",
+        "Somebody copies re-keyed events with their header `upwell.rekeyed`; copy without it, or by the key. "
+        "After a change of the key of pseudonyms leave it: an `identify` sends it anew.",
     ),
     "wrong_key": Known(_ONE + b'"name":"Tea"}', "Send the item's id as the key too.", "items"),
     "bad_name": Known(_ONE + b'"name":["Tea"]}', _TEXT, "items"),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -54,6 +54,8 @@ class Plan:
             said.append(
                 f"the old count of partitions; users are found by {self.partitions} from now on, misplaced events are re-keyed"
             )
+            if b'"pseudonyms":' in self.knobs:
+                said.append("whose alias a pseudonym is; the next `identify` tells, and what was merged stays merged")
         return said
 
 
@@ -77,6 +79,8 @@ async def _run(settings: Settings, *, models: bool) -> list[str]:
         found = await _plan(settings, consumer, redis, keys, models=models)
         if found.offsets:
             await _forget_offsets(redis, keys)
+        if found.partitions is not None:
+            await _forget_homes(redis, keys)
         async with producing(settings) as producer:
             for record in _records(found):
                 await producer.send_and_wait(settings.topics.learned, value=encode(record), partition=0)
@@ -143,7 +147,19 @@ async def _forget_offsets(redis: Client, keys: Keys) -> None:
             await redis.hdel(key, *places)
         if b"aliases" in fields:
             aliases: Any = await redis.hget(key, "aliases")
-            await redis.hset(key, "aliases", msgspec.json.encode(dict.fromkeys(msgspec.json.decode(aliases or b"{}"), -1)))
+            known = msgspec.json.decode(aliases or b"{}")
+            left = {name: -1 if isinstance(at, int) else (-1, at[1]) for name, at in known.items()}
+            await redis.hset(key, "aliases", msgspec.json.encode(left))
+
+
+async def _forget_homes(redis: Client, keys: Keys) -> None:
+    """Part pseudonyms that were joined: where their users' events are read from now on, only the next `identify` tells."""
+    async for key in redis.scan_iter(match=keys.user("*"), count=_SCAN):
+        aliases, home = cast("list[Any]", await redis.hmget(key, ["aliases", "alias_home"]))
+        if home is not None:
+            await redis.hdel(key, "alias", "alias_from", "alias_home")
+        if any(isinstance(at, list) for at in msgspec.json.decode(aliases or b"{}").values()):
+            await redis.hdel(key, "aliases")
 
 
 def _records(found: Plan) -> Sequence[Record]:

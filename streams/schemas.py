@@ -88,7 +88,7 @@ REASONS: Final = {
     "anonymous_user_id": "validate: the `user_id` of an `identify` is an anonymous id, by the setting `identity.anonymous`",
     "bad_value": f"validate: `value` is not a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}",
     "too_large_to_rekey": "place: an event on the wrong partition that is too large to be sent to its user's",
-    "misplaced": "place: an event that was re-keyed once arrived on a wrong partition again",
+    "misplaced": "place: what was re-keyed once arrived on a wrong partition again, or is of another key of pseudonyms",
     "identify_person": "identify: the `anonymous_id` of an `identify` is a person: it was the `user_id` of one",
     "already_identified": "identify: the `anonymous_id` of an `identify` belongs to another person since before",
     "bad_merge": "identify: a message with the header `upwell.merge` that Upwell did not write",

@@ -69,15 +69,15 @@ class Held(msgspec.Struct, frozen=True):
     until: float | None
 
 
-async def look(settings: Settings, redis: Client, user_id: str) -> Traces:
+async def look(settings: Settings, redis: Client, user_id: str, others: Collection[str] = ()) -> Traces:
     """Look through all that Upwell keeps by itself: Redis, the snapshots in it, the learned log and the topic of segments.
 
-    With a key of pseudonyms for the user's id and for its pseudonym. Raises Refusal where workers have another key, or none:
-    then nobody can tell what the user is stored as.
+    With a key of pseudonyms for the user's id and for its pseudonym, and for ``others``, pseudonyms of the same person. Raises
+    Refusal where workers have another key, or none: then nobody can tell what the user is stored as.
     """
     traces, keys, own = Traces(), Keys(settings.prefix), encode_knobs(settings.parameters())
     pseudonyms = settings.pseudonymize
-    names = frozenset((user_id, pseudonyms.of(user_id)) if pseudonyms else (user_id,))
+    names = frozenset((user_id, pseudonyms.of(user_id), *others) if pseudonyms else (user_id,))
     await _redis(redis, keys, names, traces)
     await _snapshots(redis, keys, names, own, traces)
     await _topics(settings, names, own, traces)
@@ -229,9 +229,17 @@ def _nothing(_topic: str, _message: Message) -> None:
 
 
 async def held(settings: Settings, user_id: str, each: Callable[[str, Message], None] = _nothing) -> list[Held]:
-    """Look through the topics that are the operator's; ``each`` is told of every message that names the user."""
-    names = settings.topics
-    of_topic = {names.events: _of_event, names.recommendations: _of_key, names.dead: _of_letter}
+    """Look through the topics that are the operator's; ``each`` is told of every message that names the user.
+
+    What workers send one another on `events` may name the user's pseudonym.
+    """
+    names, pseudonyms = settings.topics, settings.pseudonymize
+    known = pseudonyms.of(user_id) if pseudonyms else user_id
+
+    def of_event(message: Message, _: str) -> bool:
+        return _of_event(message, user_id) or (known != user_id and _of_event(message, known))
+
+    of_topic = {names.events: of_event, names.recommendations: _of_key, names.dead: _of_letter}
     kept = await configs(settings, of_topic)
     spans: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     async with consuming(settings, max_partition_fetch_bytes=LARGEST) as consumer:

@@ -92,7 +92,7 @@ class Worker:
         self.fold = world.thawed(oldest=oldest)
         self.teacher = Teacher(world.writer(), self.fold.taught)
         self.wire = Wire(world.redis, world.keys, chunk=2)
-        self.pipeline = Pipeline(SETTINGS, self.fold.models, self.teacher, self.wire, METRICS, clock=lambda: NOW)
+        self.pipeline = Pipeline(world.settings, self.fold.models, self.teacher, self.wire, METRICS, clock=lambda: NOW)
         self.positions = Positions("events", self.teacher)
         self.due: set[int] = set()
         self.leaving: deque[Answer] = deque()

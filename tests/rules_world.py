@@ -23,13 +23,15 @@ from streams.pipeline import Answer
 from streams.records import Centers, Kind, Record, decode, encode, encode_centers
 from streams.snapshots import freeze, thaw
 from tests.rules_history import WORKERS, Step
-from tests.rules_worker import NOW, PARAMETERS, Message, Worker
+from tests.rules_worker import NOW, PARAMETERS, SETTINGS, Message, Worker
 
 USERS_EACH = 3
 
 
 class World:
     """The topics, Redis, the workers, and what must come of it all."""
+
+    settings = SETTINGS
 
     def __init__(self, redis: Redis, keys: Keys, partitions: int) -> None:
         self.redis, self.keys = redis, keys
@@ -175,12 +177,16 @@ class World:
         if frozen.offset > (self.snapshots[-1][0] if self.snapshots else 0):
             self.snapshots = [*self.snapshots[-1:], (frozen.offset, b"".join(frozen.parts()))]
 
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Give the parameters of the models."""
+        return PARAMETERS
+
     def thawed(self, *, oldest: bool) -> Fold:
         """Begin with a snapshot: the newest, or the one before where the newest is damaged."""
         if not self.snapshots:
-            return Fold(Models(**PARAMETERS), Taught())
+            return Fold(Models(**self.parameters()), Taught())
         offset, data = self.snapshots[0 if oldest else -1]
-        fold = thaw(data, PARAMETERS)
+        fold = thaw(data, self.parameters())
         assert fold.models.version == offset
         return fold
 

@@ -11,17 +11,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import streams.decode
 from state.profiles import Profile
 from streams.identity import Identity
+from streams.knobs.servers import PseudonymKnobs
 from streams.learned import Teacher
+from streams.links import Hidden
 from streams.pipeline import Answer
 from tests.identity_world import IdentityWorld
 from tests.rules_history import KINDS, WORKERS, Step
+from tests.rules_worker import SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from redis.asyncio import Redis
 
     from state.keys import Keys
+    from streams.decode import Homes
+    from streams.settings import Settings
 
 HISTORIES = 60
 KINDS_HERE = [kind for kind, often in (KINDS | {"identify": 14}).items() for _ in range(often)]
@@ -49,16 +58,25 @@ def steps(random: Random) -> list[Step]:
     ]
 
 
-async def live(redis: Redis, keys: Keys, history: int) -> None:
+async def live(redis: Redis, keys: Keys, history: int, knobs: Settings = SETTINGS) -> None:
     """Live through the history of a seed."""
     await redis.flushdb()
     random = Random(history)
-    await IdentityWorld(redis, keys, random.randint(1, 3)).run(steps(random))
+    await IdentityWorld(redis, keys, random.randint(1, 3), knobs).run(steps(random))
 
 
-async def live_all(redis: Redis, keys: Keys) -> None:
+async def live_all(redis: Redis, keys: Keys, knobs: Settings = SETTINGS) -> None:
     for history in range(HISTORIES):
-        await live(redis, keys, history)
+        await live(redis, keys, history, knobs)
+
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> Settings:
+    """The same settings with a key of pseudonyms."""
+    file = tmp_path / "key"
+    file.write_bytes(b"k" * 32)
+    file.chmod(0o600)
+    return SETTINGS.model_copy(update={"pseudonyms": PseudonymKnobs(key_file=str(file))})
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -73,6 +91,38 @@ async def test_each_event_counts_once_and_for_the_person_in_any_history(
 @pytest.mark.parametrize("history", range(HISTORIES))
 async def test_each_event_counts_once_and_for_the_person_in_these_histories(redis: Redis, keys: Keys, history: int) -> None:
     await live(redis, keys, history)
+
+
+@pytest.mark.parametrize("history", range(0, HISTORIES, 3))
+async def test_so_it_does_where_ids_are_stored_as_pseudonyms(redis: Redis, keys: Keys, hidden: Settings, history: int) -> None:
+    await live(redis, keys, history, hidden)
+
+
+def by_its_hash(users: Sequence[str], names: Mapping[str, str], partitions: int, homes: Homes) -> dict[str, int]:
+    """Look for a pseudonym where an id that is spelled so would be."""
+    return found_by_name(users, dict(zip(users, users, strict=True)) | names, partitions, homes)
+
+
+found_by_name = streams.decode._found
+BROKEN_WITH_A_KEY = {
+    "a person is sought on partition 0": (Profile, "alias_home", property(lambda self: 0, lambda self, value: None)),
+    "a pseudonym is at home where its hash says": (streams.decode, "_found", by_its_hash),
+    "a person is answered under the pseudonym": (
+        streams.decode.Placed,
+        "user_id",
+        property(lambda self: self.sender or self.event.user_id),
+    ),
+    "what a worker sends tells nobody whose pseudonyms it names": (Hidden, "mark", property(lambda self: b"")),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN_WITH_A_KEY)
+async def test_a_broken_rule_of_pseudonyms_shows(
+    redis: Redis, keys: Keys, hidden: Settings, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*BROKEN_WITH_A_KEY[rule])
+    with pytest.raises(AssertionError):
+        await live_all(redis, keys, hidden)
 
 
 def of_a_partition(self: Profile, alias: str, offset: int) -> None:

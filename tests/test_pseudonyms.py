@@ -202,11 +202,3 @@ def test_a_key_that_changes_its_mode_is_refused_at_the_next_start(tmp_path):
     os.chmod(file, 0o604)  # noqa: PTH101 - the mode is what is tested
     with pytest.raises(BadKey):
         Pseudonyms.read(file)
-
-
-def test_ids_are_not_joined_where_they_are_pseudonyms(hidden):
-    value = msgspec.json.encode({"type": "identify", "user_id": "ada", "anonymous_id": "c-1"})
-    merge = msgspec.json.encode({"type": "merge", "user_id": "ada", "anonymous_id": "c-1", "timestamp": NOW})
-    messages = [Message(0, value), Message(1, merge, headers=[("upwell.merge", b"0:1")])]
-    decoded = decode_batch(Batch({0: messages}, {0: 0}), hidden, 1, Known())
-    assert [letter.reason.error for letter in decoded.dead] == ["bad_anonymous_id", "missing_item_id"]

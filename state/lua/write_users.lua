@@ -4,9 +4,9 @@
 --       or -1: do not look at `applied`); then for each user
 --       at, events, updated_at, segment ('' = none), history, interests, interests_at, neighbors, recommendations,
 --       others (offsets of further partitions that the profile covers, "3=17 5=99"; they only ever rise),
---       consent ('' = nothing said), consent_from ('' = none), person ('1', or ''), aliases, alias, alias_from (each '' = none), and
---       mode: '' = all of it; 'standing' = of it only the fences and the six from consent on; 'anew' and 'only' = the same two,
---       but first what is stored is deleted; 'gone' = it is deleted, and nothing is written.
+--       consent ('' = nothing said), consent_from ('' = none), person ('1', or ''), aliases, alias, alias_from, alias_home (each
+--       '' = none), and mode: '' = all of it; 'standing' = of it only the fences and the seven from consent on; 'anew' and
+--       'only' = the same two, but first what is stored is deleted; 'gone' = it is deleted, and nothing is written.
 -- Returns the number of hashes written; -1, having written nothing, when applied[partition] is below expected: Redis lost
 -- writes, and profiles built on the lost ones must not be stored; -2, having written nothing, when it is not below end: all of
 -- this was written, and of a user who was forgotten since, there is no fence that would keep it out.
@@ -25,7 +25,7 @@ local function put(key, field, value)
 end
 
 for i = 1, users do
-  local key, at, mode = KEYS[i], ARGV[a], ARGV[a + 16]
+  local key, at, mode = KEYS[i], ARGV[a], ARGV[a + 17]
   local stored = redis.call('HGET', key, fence)
   if not stored or tonumber(stored) < tonumber(at) then
     if mode == 'anew' or mode == 'only' or mode == 'gone' then redis.call('DEL', key) end
@@ -45,6 +45,7 @@ for i = 1, users do
         put(key, 'aliases', ARGV[a + 13])
         put(key, 'alias', ARGV[a + 14])
         put(key, 'alias_from', ARGV[a + 15])
+        put(key, 'alias_home', ARGV[a + 16])
       end
       if ARGV[a + 9] ~= '' then
         for other, offset in string.gmatch(ARGV[a + 9], '(%d+)=(%d+)') do
@@ -56,6 +57,6 @@ for i = 1, users do
     end
     written = written + 1
   end
-  a = a + 17
+  a = a + 18
 end
 return written

@@ -60,7 +60,7 @@ def _call(users: Sequence[int], names: Sequence[bytes], hashes: Sequence[dict[by
     values: list[Any] = []
     for user in users:
         found = hashes[user % len(hashes)]
-        values += [str(user), *(found.get(name.encode(), b"") for name in FIELDS), *([b""] * 8)]
+        values += [str(user), *(found.get(name.encode(), b"") for name in FIELDS), *([b""] * 9)]
     places = [names[user % len(names)] for user in users]
     head = ("EVAL", script("write_users"), str(len(places)), *places, "0", str(USER_TTL), str(NEVER), str(NEVER))
     packed: bytes = hiredis.pack_command((*head, *values))

@@ -60,10 +60,12 @@ async def _run(settings: "Settings", users: list[str], patience: float, *, verif
     deadline = 0.0 if verify else time.monotonic() + patience
     found = []
     others = {user: _known_as(settings, user) for user in names}
+    # Those are pseudonyms where there is a key: they are looked for with the id that was told, and named nowhere.
+    hidden = others if settings.pseudonymize else {}
     with _status(quiet=quiet) as status, redis_or_failed(settings):
         async with open_redis(redis_url(settings)) as redis:
             told = names
-            names = list(dict.fromkeys([*told, *(other for user in told for other in others[user])]))
+            names = list(dict.fromkeys([*told, *(other for user in told if not hidden for other in others[user])]))
             sent_to = {} if verify else dict(zip(told, await sent(settings, told), strict=True))
             places = [sent_to.get(user) for user in names]
             status("waiting for the workers")
@@ -74,16 +76,19 @@ async def _run(settings: "Settings", users: list[str], patience: float, *, verif
                 )
             for user, place in zip(names, places, strict=True):
                 status(f"looking for traces of {user}")
-                traces = await until_gone(settings, redis, user, deadline)
-                found.append(await certificate(settings, user, traces, place))
+                also = hidden.get(user, ())
+                traces = await until_gone(settings, redis, user, deadline, others=also)
+                found.append(await certificate(settings, user, traces, place, len(also)))
     return found
 
 
 def _known_as(settings: "Settings", user: str) -> list[str]:
-    """The person whom an id stands for, and all the person's ids."""
+    """All other ids of the person whom an id stands for, as they are stored; of who is alone none."""
+    pseudonyms = settings.pseudonymize
     with reader(settings) as state:
         found = state.user(user)
-    return [found.user_id, *found.aliases] if found else []
+    own = {user, pseudonyms.of(user)} if pseudonyms else {user}
+    return [one for one in (found.user_id, *found.aliases) if one not in own] if found else []
 
 
 @contextmanager
@@ -100,7 +105,8 @@ def _status(*, quiet: bool) -> "Iterator[Callable[[str], None]]":
 def _show(one: dict[str, Any]) -> None:
     screen = console()
     looked = ", ".join(f"{figure(count)} {name}" for name, count in one["searched"].items() if count)
-    screen.print(f"{clean(one['user'])}: {one['verdict']} ({moment(one['at'])} UTC; looked at {looked or 'nothing'})")
+    also = f" and {figure(one['others'])} more pseudonyms of the person" if one["others"] else ""
+    screen.print(f"{clean(one['user'])}{also}: {one['verdict']} ({moment(one['at'])} UTC; looked at {looked or 'nothing'})")
     if one["refusal"]:
         screen.print("the user's refusal is kept, and nothing else")
     if one["traces"]:

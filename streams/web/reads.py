@@ -44,7 +44,8 @@ class Reads:
         known = self._pseudonyms.of(user_id) if self._pseudonyms else user_id
         found, person = await self._redis.hmget(self._keys.user(known), ["recommendations", "alias"])
         if person:
-            (found,) = await self._redis.hmget(self._keys.user(person.decode()), ["recommendations"])
+            known = person.decode()
+            (found,) = await self._redis.hmget(self._keys.user(known), ["recommendations"])
         if not found:
             raise Problem(
                 HTTPStatus.NOT_FOUND, f"nothing is known of user {user_id!r} yet; popular items for anybody are at /v1/trending"

@@ -8,13 +8,15 @@ import json
 from streams.catalogue import change_of
 from streams.decode import Batch
 from streams.follower import Fold
+from streams.links import Hidden
 from streams.memory import Loop
+from streams.pseudonyms import Pseudonyms
 from streams.records import Centers, Kind, Record, encode, encode_catalog, encode_centers, encode_knobs
 from streams.schemas import Deleted, Item
 from streams.settings import Settings
 from tests.rules_worker import NOW, SETTINGS, Message
 
-__all__ = ["EVENTS", "HASHES", "ITEMS", "MESSAGES", "REQUESTS", "TOML", "event", "learn", "records"]
+__all__ = ["EVENTS", "HASHES", "HIDDEN", "ITEMS", "LINKED", "MESSAGES", "REQUESTS", "TOML", "event", "learn", "records"]
 
 _BETWEEN = b"\xff\x00\xff"
 
@@ -34,6 +36,22 @@ _ITEM_VALUES = [
 ITEMS = [b"tea" + _BETWEEN + value for value in _ITEM_VALUES] + [_BETWEEN + _ITEM_VALUES[0], b"tea"]
 MESSAGES = [
     b"ada" + _BETWEEN + b"upwell.rekeyed" + place + _BETWEEN + EVENTS[n % 4] for n, place in enumerate((b"2:17", b"", b"0:0"))
+]
+HIDDEN = Hidden(Pseudonyms(b"k" * 32), 3)
+_ADA, _PHONE = (HIDDEN.pseudonyms.of(name).encode() for name in ("ada", "c-1"))
+_MERGE = (
+    b'{"type":"merge","user_id":"%b","anonymous_id":"%b","timestamp":1.7e9,"events":1,"interests":{"acme":1.5},'
+    b'"interests_at":1.7e9,"history":[{"item_id":"tea","type":"view","at":1.7e9}]%b}'
+)
+LINKED = [
+    _BETWEEN.join((kind, place, user, mark, value))
+    for user, phone, mark, ids in ((b"ada", b"c-1", b"", b""), (_ADA, _PHONE, HIDDEN.mark, b',"person":"ada","device":"c-1"'))
+    for kind, place, value in (
+        (b"upwell.rekeyed", b"1:7", b'{"type":"view","user_id":"c-1","item_id":"tea"}'),
+        (b"upwell.identify", b"0:8", b'{"type":"identify","user_id":"ada","anonymous_id":"c-1"}'),
+        (b"upwell.unlink", b"0:9", b'{"type":"forget","user_id":"%b"}' % phone),
+        (b"upwell.merge", b"1:9", _MERGE % (user, phone, ids)),
+    )
 ]
 TOML = [
     b'brokers = "a.example:9092"\nredis = "redis://b.example:6379/0"\nprefix = "shop:"\nexclude = "purchase,dislike"\n',

@@ -5,6 +5,7 @@ A target is made once for a process; ``make`` gives a bad input, ``run`` tries i
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from state.profiles import DamagedProfile, Stored
 from streams.commands.output import clean, glance
 from streams.decode import Batch, decode_batch
 from streams.failures import Refusal
+from streams.fields import END_OF_TIME
+from streams.links import PASSED_ON, PSEUDONYMS, Hidden, decode_linked
 from streams.records import decode, encode
 from streams.schemas import BadEvent, BadItem, decode_event, decode_item
 from streams.settings import SettingsError, load
@@ -104,6 +107,39 @@ class Placed(Target):
         return bool(kept)
 
 
+class Linked(Target):
+    """What workers send one another to join ids, with a key and without: it is as a worker writes it, or it is not believed."""
+
+    def make(self, chance: Random) -> bytes:
+        return mutated(chance, seeds.LINKED)
+
+    def run(self, data: bytes) -> bool:
+        kind, place, user, mark, value, *_ = [*data.split(BETWEEN), b"", b"", b"", b"", b""]
+        headers = [(kind.decode(errors="replace"), place), (PASSED_ON, user), *([(PSEUDONYMS, mark)] if mark else [])]
+        return sum([self._taken(value, headers, hidden) for hidden in (None, seeds.HIDDEN)]) > 0
+
+    def _taken(self, value: bytes, headers: list[tuple[str, bytes]], hidden: Hidden | None) -> bool:
+        try:
+            linked = decode_linked(value, headers, received=NOW, skew=300.0, hidden=hidden)
+        except BadEvent as bad:
+            return _refused(bad, 600)
+        if linked is None:
+            return False
+        event, origin, link, sender = linked
+        if hidden:
+            of = hidden.pseudonyms.of
+            assert all(re.fullmatch("[0-9a-f]{32}", one) for one in (event.user_id, link.other))
+            assert sender is not None
+            assert not sender or of(sender) == event.user_id
+            assert not link.name or of(link.name) == link.other
+            assert origin[0] < hidden.partitions
+        else:
+            assert (sender, link.name) == (None, "")
+        if link.merge:
+            assert all(0 < entry.at < END_OF_TIME for entry in link.merge.history)
+        return True
+
+
 class _Nobody:
     def home(self, _user_id: str) -> int | None:
         return None
@@ -185,6 +221,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "events": Events,
     "items": Items,
     "messages": Placed,
+    "linked": Linked,
     "records": Records,
     "folds": Folds,
     "snapshots": Snapshots,
