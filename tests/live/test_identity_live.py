@@ -7,6 +7,8 @@ from collections import defaultdict
 
 import pytest
 
+from streams.pseudonyms import Pseudonyms
+
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 SEED = 20_261_128
@@ -27,10 +29,14 @@ def lives(chance: random.Random) -> list[dict[str, object]]:
     return events
 
 
-def test_each_event_counts_once_for_the_person_through_three_kills(crew, outside, load):
+@pytest.mark.parametrize("secret", [b"", b"k" * 32], ids=["ids", "pseudonyms"])
+def test_each_event_counts_once_for_the_person_through_three_kills(crew, outside, load, tmp_path, secret):
     chance = random.Random(SEED)
     events = lives(chance)
-    workers = crew(2, snapshot={"seconds": 3})
+    stored_as, file = Pseudonyms(secret).of if secret else str, tmp_path / "key"
+    file.write_bytes(secret)
+    file.chmod(0o600)
+    workers = crew(2, snapshot={"seconds": 3}, pseudonyms={"key_file": str(file) if secret else ""})
     with load(events, speed=500) as sending:
         for moment in sorted(chance.sample(range(500, len(events) - 500), 3)):
             sending.reaches(moment)
@@ -40,7 +46,8 @@ def test_each_event_counts_once_for_the_person_through_three_kills(crew, outside
     for one in workers:
         one.wait_until_ready()
     outside.settle()
-    people = outside.users([f"person-{number}" for number in range(PEOPLE)])
+    stored = outside.users([stored_as(f"person-{number}") for number in range(PEOPLE)])
+    people = {f"person-{number}": one for number, one in enumerate(stored.values())}
     wanted = defaultdict(set)
     for one in events:
         if one["type"] == "view":
@@ -49,8 +56,8 @@ def test_each_event_counts_once_for_the_person_through_three_kills(crew, outside
         found = [entry["item_id"] for entry in stored["history"]]
         assert (stored["events"], len(found), {*found}) == (EACH, EACH, wanted[name]), name
         number = name.split("-")[1]
-        assert {*stored["aliases"]} == {f"phone-{number}", f"watch-{number}"}
+        assert {*stored["aliases"]} == {stored_as(f"phone-{number}"), stored_as(f"watch-{number}")}
     for device in (f"{word}-{number}" for word in ("phone", "watch") for number in range(PEOPLE)):
-        fields = outside.redis.hgetall(f"{outside.prefix}user:{device}")
-        assert fields[b"alias"] == b"person-" + device.split("-")[1].encode()
+        fields = outside.redis.hgetall(f"{outside.prefix}user:{stored_as(device)}")
+        assert fields[b"alias"].decode() == stored_as(f"person-{device.split('-')[1]}")
         assert b"history" not in fields
