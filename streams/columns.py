@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +27,8 @@ EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
     "session_id": ("session_id", "user_session", "basket_id"),
     "event_id": ("event_id",),
     "recommendation_id": ("recommendation_id",),
+    "anonymous_id": ("anonymous_id",),
+    "properties": ("properties",),
 }  # fmt: skip
 ITEM_COLUMNS: dict[str, tuple[str, ...]] = {
     "item_id": EVENT_COLUMNS["item_id"] + ("id",),
@@ -197,6 +200,20 @@ def numbers(column: Column, faults: Faults, field: str) -> pa.Array:
     values = _decoded(column)
     raw = _floats(values)
     return pa.array(_each(values, number, faults, field), pa.float64()) if raw is None else raw
+
+
+def objects(column: Column) -> pa.Array:
+    """A column as JSON objects, written out; what is none, as text that only looks like one, is null."""
+    return pa.array([_object(value) for value in cells(column)], pa.binary())
+
+
+def _object(value: object) -> bytes | None:
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            return None
+    return msgspec.json.encode(value, enc_hook=str) if isinstance(value, dict) else None
 
 
 def cells(column: Column) -> list[Any]:

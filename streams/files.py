@@ -27,14 +27,18 @@ EVENTS = pa.schema(
         ("session_id", pa.string()),
         ("event_id", pa.string()),
         ("recommendation_id", pa.string()),
+        ("anonymous_id", pa.string()),
+        ("properties", pa.binary()),
         ("raw", pa.binary()),
     ]
 )
-"""A chunk's columns: `line` counts from 1, `timestamp` is in seconds, `raw` is a JSON line that is an event already."""
+"""A chunk's columns: `line` counts from 1, `timestamp` is in seconds, `properties` are a JSON object, `raw` is a JSON line that
+is an event already."""
 
-MESSAGE = ("type", "user_id", "item_id", "event_id", "timestamp", "value", "session_id", "recommendation_id")
+MESSAGE = ("type", "user_id", "anonymous_id", "item_id", "event_id", "timestamp", "value", "session_id", "recommendation_id")
 _NO_ITEM = "item_id is missing"
-_NO_CONSENT = "is a consent, which is sent as JSON lines with the names type, user_id and properties"
+_NO_CONSENT = 'is a consent without properties, such as {"consent": true}'
+_SELDOM = ("anonymous_id", "properties")
 AS_IT_IS = ("user_id", "item_id", "type")  # a JSON line with these names needs no translation
 
 Message = tuple[int, bytes, bytes]
@@ -80,6 +84,10 @@ class EventChoice(Choice):
     def __call__(self, found: Sequence[str]) -> list[str]:
         """The columns to read."""
         wanted = super().__call__(found)
+        if self._lines:
+            # Any line may say it, though the first ones do not.
+            self.chosen.update((name, name) for name in _SELDOM if name not in self.chosen)
+            wanted = list(dict.fromkeys(self.chosen.values()))
         if "item_id" in self.chosen:
             return wanted
         if "type" not in self.chosen:
@@ -126,11 +134,11 @@ def _chunk(table: Table, chosen: Mapping[str, str], kind: str) -> Chunk:
 
 
 def _about_users(done: Mapping[str, pa.Array], lacking: columns.Faults, faults: columns.Faults) -> None:
-    """Take rows without an item for faults, but of events about users; a consent says what it is only as it was written."""
-    types, raw = done["type"], done["raw"]
+    """Take rows without an item for faults, but of events about users; a consent says what it is by its properties."""
+    types, raw, properties = done["type"], done["raw"], done["properties"]
     for row, reason in lacking.items():
         kind = types[row].as_py()
-        if kind == CONSENT and not raw[row].is_valid:
+        if kind == CONSENT and not (raw[row].is_valid or properties[row].is_valid):
             faults.setdefault(row, _NO_CONSENT)
         elif kind not in ABOUT_USERS:
             faults.setdefault(row, reason)
@@ -152,6 +160,8 @@ def _column(values: Column | None, name: str, count: int, faults: columns.Faults
         return columns.times(values, faults, name)
     if name == "value":
         return columns.numbers(values, faults, name)
+    if name == "properties":
+        return columns.objects(values)
     return columns.texts(values, faults if name in columns.NEEDED else None, name)
 
 
@@ -215,7 +225,10 @@ def messages(chunk: Chunk) -> Iterator[Message]:
 
 def _message(row: dict[str, Any]) -> bytes:
     event = {name: row[name] for name in MESSAGE if row[name] is not None}
-    return msgspec.json.encode(event | {name: int(event[name]) for name in ("timestamp", "value") if _whole(event.get(name))})
+    event |= {name: int(event[name]) for name in ("timestamp", "value") if _whole(event.get(name))}
+    if row["properties"] is not None:
+        event["properties"] = msgspec.Raw(row["properties"])
+    return msgspec.json.encode(event)
 
 
 def _whole(value: float | None) -> bool:

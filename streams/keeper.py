@@ -144,12 +144,13 @@ class Keeper:
 
     async def _solve(self, model: KMeans) -> None:
         """Re-solve the centers from the reservoir and log the result: K-means is not exactly repeatable on every CPU."""
-        self._asked = model.generation + 1
+        asked = model.generation + 1
         frozen = await self._aside(copy.deepcopy, model)
         centers = await asyncio.get_running_loop().run_in_executor(self._background, frozen.solve)
-        body = encode_centers(Centers(self._asked, self.models.time, centers))
+        body = encode_centers(Centers(asked, self.models.time, centers))
         await self._publisher.append(encode(Record(Kind.CENTERS, 0, 0, 0, 0, body)))
-        log.info("segments solved anew, generation %d", self._asked)
+        self._asked = asked  # not before: what Kafka does not take now is solved once more
+        log.info("segments solved anew, generation %d", asked)
 
     async def _write_model(self) -> None:
         models = self.models

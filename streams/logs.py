@@ -24,12 +24,18 @@ def configuration(log: Log) -> dict[str, Any]:
     libraries = "DEBUG" if log.level == "debug" else "WARNING"
     # It writes down whole requests, with the messages of users in them.
     aiokafka = libraries if log.user_ids else "WARNING"
+    filters = {
+        "broken": {"()": _Broken},
+        "once": {"()": _Once},
+        "users": {"()": _Users, "named": log.user_ids},
+        "logins": {"()": _Logins},
+    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": Json if log.format == "json" else Console}},
-        "filters": {"once": {"()": _Once}, "users": {"()": _Users, "named": log.user_ids}, "logins": {"()": _Logins}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["once", "users", "logins"]}},
+        "filters": filters,
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": [*filters]}},
         "root": {"level": log.level.upper(), "handlers": ["stderr"]},
         "loggers": {name: {"level": libraries} for name in _LIBRARIES} | {"aiokafka": {"level": aiokafka}},
     }
@@ -85,6 +91,17 @@ class _Logins(logging.Filter):
         said = record.getMessage()
         if "sasl_auth_bytes=" in said:
             record.msg, record.args = re.sub(r"sasl_auth_bytes=.*", "sasl_auth_bytes=***", said, flags=re.DOTALL), ()
+        return True
+
+
+class _Broken(logging.Filter):
+    """Shortens what asyncio says of a connection that breaks while TLS is at work on it: whoever used it tells the rest."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, that one as a line without its trace."""
+        if record.name == "asyncio" and record.getMessage().startswith("Fatal error on SSL protocol"):
+            why = record.exc_info[1] if record.exc_info else None
+            record.msg, record.args, record.exc_info = "a connection under TLS broke: %r", (why,), None
         return True
 
 

@@ -151,6 +151,9 @@ async def _sending(settings: Settings) -> AsyncIterator[tuple[AIOKafkaProducer, 
             await producer.start()
         except (UnknownError, UnsupportedVersionError):
             await producer.stop()
+        except BaseException:
+            await producer.stop()
+            raise
         else:
             try:
                 yield producer, True

@@ -20,12 +20,16 @@ pytest_plugins = [
 class _LiveBeside(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
     """Runs the tests on Apache Kafka one after another, beside all others: two at once would be slower than that.
 
-    pytest-xdist's own groups are lost with this version of pytest.
+    Those of a file on the embedded broker share a worker, so they stay together. pytest-xdist's own groups are lost with this
+    version of pytest.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.rpartition("/")[0].replace("tests/chaos", "tests/live")
-        return folder if folder in {"tests/live", "tests/deploy"} else nodeid
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0].replace("tests/chaos", "tests/live")
+        if folder in {"tests/live", "tests/deploy"}:
+            return folder
+        return file if folder == "tests/e2e" else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

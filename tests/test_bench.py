@@ -342,7 +342,9 @@ def test_a_restart_is_measured_with_and_without_a_snapshot(kafka, redis_server):
 @pytest.mark.timeout(400)
 def test_workers_that_come_and_go_under_load_keep_no_event_waiting_for_ever(kafka, redis_server):
     servers = ["--brokers", kafka.address, "--redis", redis_server.url]
-    figures = {one["name"]: one for one in bench(servers, "handover", "--events", "1000", "--runs", "1")["figures"]}
+    figures = {
+        one["name"]: one for one in bench(servers, "handover", "--events", "1000", "--runs", "1", "--rate", "200")["figures"]
+    }
     assert figures["handover, events without an answer"]["value"] == 0
     waits = [one for name, one in figures.items() if name.startswith("a worker")]
     assert len(waits) == 3

@@ -376,12 +376,38 @@ def test_json_lines_about_users_go_as_they_are_and_name_no_item(tmp_path, order)
     assert not [one for chunk in chunks for one in chunk.bad]
 
 
+def test_what_is_said_of_a_user_goes_along_whatever_the_columns_are_called(tmp_path):
+    rows = b"\n".join([
+        b'{"event":"view","visitorId":"ada","sku":"tea","properties":{"consent":false,"page":"/"}}',
+        b'{"event":"consent","visitorId":"bob","properties":{"consent":true}}',
+        b'{"event":"identify","visitorId":"bob","anonymous_id":"c-1"}',
+    ])  # fmt: skip
+    with files.opened(str(written(tmp_path, rows))) as source:
+        chunks = list(files.events(source))
+    assert [json.loads(value) for chunk in chunks for _, _, value in files.messages(chunk)] == [
+        {"type": "view", "user_id": "ada", "item_id": "tea", "properties": {"consent": False, "page": "/"}},
+        {"type": "consent", "user_id": "bob", "properties": {"consent": True}},
+        {"type": "identify", "user_id": "bob", "anonymous_id": "c-1"},
+    ]
+    assert not [one for chunk in chunks for one in chunk.bad]
+
+
+def test_properties_in_a_cell_are_taken_where_they_are_an_object(tmp_path):
+    rows = b'type,user_id,item_id,properties\nconsent,ada,,"{""consent"": false}"\nview,bob,tea,{page\nview,eve,tea,red\n'
+    with files.opened(str(written(tmp_path, rows))) as source:
+        (chunk,) = files.events(source)
+    assert [json.loads(value).get("properties") for _, _, value in files.messages(chunk)] == [{"consent": False}, None, None]
+
+
 def test_a_forget_in_columns_needs_no_item_and_a_consent_is_told_to_be_no_row(tmp_path):
     rows = b"type,user_id,item_id\nforget,ada,\nconsent,bob,\nview,bob,\n"
     with files.opened(str(written(tmp_path, rows))) as source:
         (chunk,) = files.events(source)
     assert [value for _, _, value in files.messages(chunk)] == [b'{"type":"forget","user_id":"ada"}']
-    assert [(one.line, one.reason.split(",")[0]) for one in chunk.bad] == [(3, "is a consent"), (4, "item_id is empty")]
+    assert [(one.line, one.reason.split(",")[0]) for one in chunk.bad] == [
+        (3, "is a consent without properties"),
+        (4, "item_id is empty"),
+    ]
 
 
 def test_a_file_of_wishes_needs_no_column_of_items_and_any_other_does(tmp_path):

@@ -98,3 +98,11 @@ def test_a_library_says_the_same_once_a_minute(log):
     for _ in range(3):
         logging.getLogger("aiokafka").error("away")
     assert len(log.lines()) == 1
+
+
+def test_a_connection_that_breaks_under_tls_is_one_line(log):
+    log()
+    why = AssertionError("feed_data after feed_eof")
+    logging.getLogger("asyncio").error("Fatal error on SSL protocol\nprotocol: <asyncio.sslproto.SSLProtocol>", exc_info=why)
+    (line,) = log.lines()
+    assert line.endswith("asyncio: a connection under TLS broke: AssertionError('feed_data after feed_eof')")

@@ -1,6 +1,6 @@
-"""Handover: how long answers wait when a worker joins, stops and is killed, while a load goes on.
+"""Handover: how long answers wait when a worker joins, is killed and stops, while a load goes on.
 
-Two workers share the partitions; a third joins, is stopped, and then one of the two is killed. Of the events due from
+Two workers share the partitions; a third joins, one of the three is killed, and one of the two left stops. Of the events due from
 each of these moments to the next, those in hand at the first included, the one that waited longest for its
 recommendation counts, and beside it the longest wait of users whose partition stayed with its worker.
 """
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from streams.bench.listener import Arrival
     from streams.settings import Settings
 
-RATE = 500.0  # events/s: three workers and the servers share two cores
 LONGEST = 300.0  # s that the load would go on
 LEAD = 1.0  # s before a moment that belong to it: what is in hand then waits with the rest
 QUIET = 5.0  # s before the first moment and after each: what began has ended
 STOP_S, KILL_S = 2.0, SESSION_MS / 1000 + 2.0  # promised
 BEFORE = "before"
-PROMISED: Mapping[str, float | None] = {BEFORE: None, "joins": None, "stops": STOP_S, "is killed": KILL_S}
+PROMISED: Mapping[str, float | None] = {BEFORE: None, "joins": None, "is killed": KILL_S, "stops": STOP_S}
 
 Owners = Mapping[str, int]
 
@@ -54,11 +53,11 @@ class Span:
 
 
 def run(place: Place, wanted: Wanted) -> Told:
-    """Measure some times over, at 500 events/s, on workers that have learned `count` events before."""
+    """Measure some times over, at `rate`, on workers that have learned `count` events before."""
     runs, unanswered = [], 0
     for turn in range(wanted.runs):
-        place.say(f"handover: run {turn + 1} of {wanted.runs}: a third worker joins, stops, and one of two is killed")
-        spans, left = _turn(place, wanted.count)
+        place.say(f"handover: run {turn + 1} of {wanted.runs}: a third worker joins, one is killed, one stops")
+        spans, left = _turn(place, wanted)
         runs.append(spans)
         unanswered += left
     figures = list(_figures(runs))
@@ -66,13 +65,14 @@ def run(place: Place, wanted: Wanted) -> Told:
     return Told([*figures, lost], panels=[bars(figure, "moved") for figure in figures])
 
 
-def _turn(place: Place, count: int) -> tuple[list[Span], int]:
+def _turn(place: Place, wanted: Wanted) -> tuple[list[Span], int]:
+    count, rate = wanted.count, wanted.rate
     with place.figure("handover") as settings, reading(settings) as reader:
         fill(settings, World(), count)
         with crew(settings, 2) as workers:
             wait_shared(workers, settings.partitions)
             wait_applied(workers[0], reader, count)
-            schedule = Schedule(RATE, int(RATE * LONGEST), count, World(seed=1))
+            schedule = Schedule(rate, int(rate * LONGEST), count, World(seed=1))
             with listening(settings, settings.topics.recommendations) as listener, sending(settings, schedule) as sender:
                 spans = list(_spans(settings, workers))
                 sent = sender.end()

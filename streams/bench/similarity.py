@@ -15,6 +15,7 @@ from streams.models.similarity import Similarity
 
 PROMISED = 30_000.0  # updates/s
 USERS, ITEMS, RATINGS = 2_000, 5_000, 100_000  # 20 ratings an item, a few items with hundreds
+EACH = 5  # ratings for each update of a smaller world than that: the sums in plain Python take their time
 BATCH = 256  # a micro-batch
 WITHDRAWN = 0.2  # share of the updates; a fifth of the others change a rating, and the rest are new
 CHANGED = 0.2
@@ -27,8 +28,9 @@ Run = Callable[[Similarity, Columns], None]
 
 def figures(count: int = 100_000, *, runs: int = RUNS, say: Callable[[str], object] = lambda _: None) -> list[Figure]:
     """Measure updates/s in a world that is full already: some times over, each from the same ratings."""
-    say(f"similarity: {count:,} updates among {RATINGS:,} ratings, in batches, one by one and in plain Python")
-    known, updates = world(count)
+    ratings = min(RATINGS, EACH * count)
+    say(f"similarity: {count:,} updates among {ratings:,} ratings, in batches, one by one and in plain Python")
+    known, updates = world(count, ratings)
     arrays = Similarity().partial_fit(*known).arrays()
     rates: dict[Run, list[float]] = {_batches: [], _singly: []}
     plainly: list[float] = []
@@ -51,11 +53,11 @@ def _plain_rate(plain: Plain, updates: Columns, part: slice) -> float:
     return len(updates[0][part]) / (time.perf_counter() - begun)
 
 
-def world(count: int) -> tuple[Columns, Columns]:
+def world(count: int, ratings: int) -> tuple[Columns, Columns]:
     """Ratings that are known, and updates to come; nan withdraws."""
     random = np.random.default_rng(SEED)
-    users, items = _visited(random, 2 * RATINGS)
-    places = random.permutation(np.unique(users * ITEMS + items, return_index=True)[1])[:RATINGS]
+    users, items = _visited(random, 2 * ratings)
+    places = random.permutation(np.unique(users * ITEMS + items, return_index=True)[1])[:ratings]
     users, items = users[places], items[places]
     known = users, items, _stars(random, len(users))
     new_users, new_items = _visited(random, count)

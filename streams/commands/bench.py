@@ -27,7 +27,7 @@ Runs = Annotated[
 ]
 Data = Annotated[list[str] | None, typer.Option("--data", metavar="FILE", help="A file for `quality`; repeatable.")]
 Seconds = Annotated[float, typer.Option(metavar="S", min=1.0, help="How long `soak` goes on.")]
-Rate = Annotated[float, typer.Option(metavar="R", min=1.0, help="Events/s of `soak`.")]
+Rate = Annotated[float, typer.Option(metavar="R", min=1.0, help="Events/s of `soak` and of `handover`.")]
 Plot = Annotated[str | None, typer.Option("--plot", metavar="OUT", help="Draw the figures and their peers: .png or .svg.")]
 
 
@@ -59,7 +59,7 @@ def bench(
     \b
     throughput  200,000 events wait, one worker starts: events/s until all are applied and answered      3 minutes
     workers     100,000 events wait, two workers and one drain them on the same cores: how much faster   2 minutes
-    handover    500 events/s while a worker joins, stops, and another is killed: the longest wait        3 minutes
+    handover    2,000 events/s while a worker joins, one is killed, one stops: the longest wait           3 minutes
     latency     2,000 and 200 events/s on a fixed schedule: ms from when each was due to its
                 recommendation, read by a client; and how far the worker's own histogram is off          5 minutes
     http        recommendations read from one process of `upwell serve`: how many a second, how fast    30 seconds

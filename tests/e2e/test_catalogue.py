@@ -210,3 +210,19 @@ def _fails_once(worker) -> None:
         outside.redis.delete(f"{outside.prefix}item:tea")
         worker.start()
         outside.wait(lambda: outside.hash("item:tea").get("name") == "Tea", "the entry")
+
+
+def test_a_worker_stops_while_an_entry_waits_for_redis_and_the_entry_waits_for_the_next(shared_tree, name):
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        worker = stack.enter_context(closing(WorkerProcess(renamed(shared_tree, name("waits"), redis=redis.url))))
+        outside = stack.enter_context(Outside(worker.settings))
+        worker.start()
+        redis.stop()
+        outside.send("items", [entry("tea", name="Tea")])
+        outside.wait(lambda: "the catalogue:" in worker.words(), "the worker says that it waits")
+        worker.stop()
+        assert worker.exit_code == 0, worker.words()
+        redis.start()
+        worker.start()
+        outside.wait(lambda: outside.hash("item:tea").get("name") == "Tea", "the entry")

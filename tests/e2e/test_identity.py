@@ -144,7 +144,7 @@ def test_forgetting_the_person_reaches_every_device_and_forgetting_a_device_the_
         person, *devices = names
         service.push(*(event(name, own("tea")) for name in names), *(identify(person, device) for device in devices))
         service.settle()
-        _, told = run("forget", names[forgotten], "--json", "--timeout", "30")
+        _, told = run("forget", names[forgotten], "--json", "--timeout", "10")
         assert {one["user"] for one in told["certificates"]} == {*names}
         places = {trace["place"] for one in told["certificates"] for trace in one["traces"]}
         assert places <= {"learned log"}, "the embedded broker cannot cut off the log"

@@ -128,7 +128,8 @@ def test_a_clock_that_is_far_ahead_does_not_freeze_decay(service, own):
     service.settle()
     service.wait(lambda: service.redis.zscore(f"{service.prefix}trending", own("today")), "today's item is trending")
     assert service.redis.zscore(f"{service.prefix}trending", own("today")) > 4.5
-    assert service.redis.zscore(f"{service.prefix}trending", own("future")) < 1.1
+    # A hundred are kept there: where others have more, it is none of them.
+    assert (service.redis.zscore(f"{service.prefix}trending", own("future")) or 0.0) < 1.1
     service.push(event(own("newcomer"), own("today"), timestamp=now))
     service.settle()
     assert own("today") in {one["item_id"] for one in service.newest()[own("newcomer")]["items"]}

@@ -113,7 +113,7 @@ def test_nobody_is_forgotten_on_a_guess(service, own, body, error):
 
 def test_the_command_forgets_and_certifies_what_it_looked_at(service, own, run):
     (ida, bob), _ = shared_taste(service, own, "ida", "bob")
-    status, told = run("forget", ida, "--json", "--timeout", "20")
+    status, told = run("forget", ida, "--json", "--timeout", "10")
     (certificate,) = told["certificates"]
     assert certificate["user"] == ida
     assert abs(certificate["at"] - time.time()) < 60

@@ -80,6 +80,7 @@ def test_the_commands_take_the_id_that_came_in(hidden, own, run):
     assert (status, told["user_id"], told["profile"]["events"]) == (0, bob, 12)
     assert told["named_by"]
     assert {message["topic"] for message in told["messages"]} == {outside.topics["events"], outside.topics["recommendations"]}
+    outside.wait(lambda: any("snapshot" in place for place in outside.named(pseudonym)), what="a snapshot names the pseudonym")
     status, told = run("forget", "--verify", bob, "--json")
     (certificate,) = told["certificates"]
     assert status == 1
