@@ -41,20 +41,31 @@ class Store:
         # EVAL, not EVALSHA: it cannot fail with NOSCRIPT half-way through a commit, and the text is 0.5 % of a call.
         self._write = script("write_users")
         self._advance = script("advance_applied")
+        self._seen: dict[int, int] | None = None
 
     async def load(self, user_ids: Sequence[str]) -> list[Stored | None]:
-        """Read users in one round trip; None: unknown. The caller never loads a user whose commit is under way."""
+        """Read users in one round trip; None: unknown. The caller never loads a user whose commit is under way.
+
+        The applied offsets come along, after the users: where those are as expected, none of these users was lost (`seen`).
+        """
+        applied: Command = ("HGETALL", self._keys.applied)
         if self.cluster:
-            found = await self._send([("HGETALL", self._keys.user(user_id)) for user_id in user_ids])
+            *found, stored = await self._send([*(("HGETALL", self._keys.user(user_id)) for user_id in user_ids), applied])
         else:
-            replies = await self._send(self._read_commands(user_ids))
+            *replies, stored = await self._send([*self._read_commands(user_ids), applied])
             found = [dict(zip(flat[::2], flat[1::2], strict=True)) for reply in replies for flat in reply]
+        self._seen = _offsets(stored)
         return [Stored.from_hash(u, stored) if stored else None for u, stored in zip(user_ids, found, strict=True)]
+
+    def seen(self) -> dict[int, int] | None:
+        """Give the next offset of every partition as the last load found it, once; None where nothing was loaded since."""
+        found, self._seen = self._seen, None
+        return found
 
     async def applied(self) -> dict[int, int]:
         """Read the next offset of every partition."""
         (stored,) = await send(self._redis, [("HGETALL", self._keys.applied)], steady=True)
-        return {int(partition): int(offset) for partition, offset in stored.items()}
+        return _offsets(stored)
 
     async def verify(self) -> dict[int, int]:
         """Read the same, and raise where a primary of a cluster is not the server it was, or does not answer."""
@@ -142,3 +153,7 @@ class Store:
 
     async def _send(self, commands: Iterable[Command]) -> list[Any]:
         return await send(self._redis, commands, steady=True)
+
+
+def _offsets(stored: Mapping[bytes, bytes]) -> dict[int, int]:
+    return {int(partition): int(offset) for partition, offset in stored.items()}

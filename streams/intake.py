@@ -227,8 +227,9 @@ class Intake:
     async def _carry(self, messages: Mapping[int, Messages]) -> None:
         began = time.monotonic()
         firsts = {partition: some[0].offset for partition, some in messages.items()}
-        batch = Batch(messages, self._positions.begins(firsts))
+        batch, known = Batch(messages, self._positions.begins(firsts)), dict(self._positions.applied)
         answer = await self._pipeline.prepare(batch, self.partitions)
+        self._positions.loaded(known, self._store.seen())
         self._positions.read(answer.ends)
         self._fetching.ahead(self._size, self._epoch)
         await self._make_way()

@@ -96,10 +96,22 @@ class Positions:
         """Say how far a commit brings each partition, and from where at least Redis must have it (rule 6)."""
         return {partition: Applied(self.applied[partition], end) for partition, end in ends.items()}
 
+    def loaded(self, known: Mapping[int, int | None], seen: Mapping[int, int] | None) -> None:
+        """Hold what Redis had when profiles were read against what it had acknowledged before that was asked, ``known``.
+
+        Of who is whose alias, or refuses, the profile alone tells: taught without it, an event would be taught to the wrong user.
+        """
+        if seen is not None:
+            for partition in known.keys() & self.next.keys():
+                self._check(partition, seen.get(partition), known[partition])
+
     def committed(self, goals: Mapping[int, Applied], before: Mapping[int, int | None]) -> None:
         """Take Redis' word for what it had before a commit: less than it had acknowledged means that it lost writes."""
         for partition, goal in goals.items():
-            stored, expected = before[partition], goal.expected
-            if expected is not None and (stored is None or stored < expected):
-                raise RedisLost(f"Redis has offset {stored} of partition {partition}, it had acknowledged {expected}")
-            self.applied[partition] = max(stored or 0, goal.end)
+            self._check(partition, before[partition], goal.expected)
+            self.applied[partition] = max(before[partition] or 0, goal.end)
+
+    @staticmethod
+    def _check(partition: int, stored: int | None, expected: int | None) -> None:
+        if expected is not None and (stored is None or stored < expected):
+            raise RedisLost(f"Redis has offset {stored} of partition {partition}, it had acknowledged {expected}")

@@ -130,7 +130,9 @@ class Worker:
             # The follower does not wait while profiles are loaded.
             self.wire.meanwhile = partial(self.follow, luck % 8 * 3)
             batch = Batch(messages, self.positions.begins({p: some[0].offset for p, some in messages.items()}))
+            known = dict(self.positions.applied)
             answer = await self.pipeline.prepare(batch, len(self.world.events))
+            self.positions.loaded(known, self.wire.seen())
             self.positions.read(answer.ends)
             await self.make_way()
             self.leaving.append(answer)

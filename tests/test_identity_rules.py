@@ -18,6 +18,7 @@ from streams.knobs.servers import PseudonymKnobs
 from streams.learned import Teacher
 from streams.links import Hidden
 from streams.pipeline import Answer
+from streams.positions import Positions
 from tests.identity_world import IdentityWorld
 from tests.rules_history import KINDS, WORKERS, Step
 from tests.rules_worker import SETTINGS
@@ -88,7 +89,11 @@ async def test_each_event_counts_once_and_for_the_person_in_any_history(
     await IdentityWorld(redis, keys, partitions).run(history)
 
 
-@pytest.mark.parametrize("history", range(HISTORIES))
+# In this one profiles are read that Redis lost, before anything else tells that it lost some.
+LOST = 1043
+
+
+@pytest.mark.parametrize("history", [*range(HISTORIES), LOST])
 async def test_each_event_counts_once_and_for_the_person_in_these_histories(redis: Redis, keys: Keys, history: int) -> None:
     await live(redis, keys, history)
 
@@ -150,3 +155,11 @@ async def test_a_broken_rule_shows(redis: Redis, keys: Keys, rule: str, monkeypa
     monkeypatch.setattr(*BROKEN[rule])
     with pytest.raises(AssertionError):
         await live_all(redis, keys)
+
+
+async def test_profiles_that_redis_lost_would_teach_the_wrong_user(
+    redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Positions, "loaded", lambda *_: None)
+    with pytest.raises(AssertionError):
+        await live(redis, keys, LOST)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -228,8 +228,8 @@ def fresh_alone(self: Teacher, partition: int, origin: int, offset: int) -> bool
     return fresh
 
 
-def committed_anyway(self: Positions, goals: Mapping[int, Any], before: Mapping[int, int | None]) -> None:
-    self.applied.update({partition: goal.end for partition, goal in goals.items()})
+def expect_nothing(partition: int, stored: int | None, expected: int | None) -> None:
+    """Take whatever Redis has for what it should have."""
 
 
 def patched(*broken: tuple[str, str]) -> Callable[[str], str]:
@@ -278,7 +278,7 @@ BROKEN: dict[str, tuple[object, str, object]] = {
         patched(USER_FENCE, BATCH_FENCE),
     ),
     "rule 5: an event is folded whenever it is seen": (Profile, "seen", lambda self, partition, offset: False),
-    "rule 6: lost writes are not noticed": (Positions, "committed", committed_anyway),
+    "rule 6: lost writes are not noticed": (Positions, "_check", staticmethod(expect_nothing)),
     "rule 6: users are written on top of lost writes": (
         state.store,
         "script",
@@ -296,6 +296,8 @@ BROKEN: dict[str, tuple[object, str, object]] = {
 @pytest.mark.parametrize("rule", BROKEN)
 async def test_a_broken_rule_shows(redis: Redis, keys: Keys, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*BROKEN[rule])
+    # With it fewer losses get as far as these rules: so few histories would not show them all.
+    monkeypatch.setattr(Positions, "loaded", lambda *_: None)
     with pytest.raises(AssertionError):
         await live_all(redis, keys)
 
