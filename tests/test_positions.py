@@ -73,6 +73,19 @@ def test_rule_6_less_than_redis_had_acknowledged_is_a_loss_that_passes():
         assert is_transient(lost.value)
 
 
+def test_rule_6_profiles_that_were_read_from_less_than_was_acknowledged_are_not_used():
+    mine = positions(3)
+    mine.resume(0, 3, 0, 9)
+    known = dict(mine.applied)
+    mine.committed(mine.goals({0: 5}), {0: 3})
+    mine.loaded(known, {0: 3})  # the batch before was written while these were read
+    mine.loaded(known, None)  # all were cached
+    mine.loaded({1: 9}, {})  # a partition that went to another worker meanwhile
+    for seen in ({0: 2}, {}):
+        with pytest.raises(RedisLost):
+            mine.loaded(known, seen)
+
+
 def test_rule_6_a_redis_that_was_empty_at_first_lost_nothing():
     mine = positions()
     mine.resume(0, None, 0, 9)

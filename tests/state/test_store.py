@@ -156,6 +156,14 @@ async def test_when_redis_lost_writes_nothing_built_on_them_is_stored(store: Sto
     assert await store.applied() == {0: 3}
 
 
+async def test_the_applied_offsets_come_along_with_users_and_are_told_once(store: Store) -> None:
+    assert store.seen() is None
+    await store.commit({0: [write("ada", 4)]}, {0: Applied(None, 5), 1: Applied(None, 7)})
+    await store.load(["ada", "bob"])
+    assert store.seen() == {0: 5, 1: 7}
+    assert store.seen() is None
+
+
 async def test_an_offset_that_redis_lost_is_not_advanced_over(store: Store) -> None:
     await store.commit({}, {0: Applied(None, 3)})
     assert await store.commit({}, {0: Applied(5, 9)}) == {0: 3}
