@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# As in the commands: hundreds of thousands of objects stay, and looking through them takes its time.
+gc.set_threshold(50_000)
 
 pytest_plugins = [
     "tests.outcome",
