@@ -129,6 +129,13 @@ def test_an_event_on_a_wrong_partition_counts_where_it_was_sent_again_and_once()
     assert oracle.faults()["re-keyed lost"] == 0
 
 
+def test_of_a_topic_that_was_recreated_no_answer_is_due_but_for_its_own_events(oracle, topics):
+    oracle.absorb(topics)
+    right = {name: profile(user) for name, user in oracle.users.items()}
+    oracle.begin_topic()
+    assert (dict(oracle.faults()), dict(oracle.of_profiles(right))) == ({}, {})
+
+
 @pytest.mark.parametrize(("events", "wrong"), [(-1, "events lost"), (1, "events twice")])
 def test_a_profile_with_other_events_is_found(oracle, topics, events, wrong):
     oracle.absorb(topics)
