@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import shutil
 import signal
 import subprocess
@@ -17,10 +16,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import msgspec
 
 from streams.settings import Settings
 from tests.chaos.faults import befall
@@ -58,6 +59,10 @@ class Report:
     def last(self) -> Proof:
         """The last proof, which speaks of all events."""
         return list(self.proofs.values())[-1] if self.proofs else Proof()
+
+    def told(self) -> bytes:
+        """The report for programs."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
 
     def lines(self) -> list[str]:
         """The report for people."""
@@ -255,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     say("\n".join(report.lines()))
     if given.json:
-        given.json.write_text(json.dumps(asdict(report), indent=1))
+        given.json.write_bytes(report.told())
     return 0
 
 

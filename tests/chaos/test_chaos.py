@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.chaos import run
@@ -28,3 +30,4 @@ def test_all_counts_once_through_the_worst_of_each_kind(kafka_jars):
     # What the load sends without a key counts by its second place, what is damaged not at all.
     assert 3_500 < report.last.events < 4_500
     assert "seed 11" in "\n".join(report.lines())
+    assert json.loads(report.told())["proofs"]["4"]["wrong"] == {}
