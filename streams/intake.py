@@ -306,6 +306,7 @@ class Intake:
         metrics.recommendations.inc(len(answer.recommendations))
         metrics.rekeyed.inc(len(answer.rekeyed))
         metrics.forgotten.inc(answer.forgotten)
+        metrics.merged.inc(answer.merged)
         metrics.refused_events.inc(answer.refused)
         metrics.event_to_recommendation_seconds.observe([now - received for received in answer.received])
         for letter in answer.dead:

@@ -97,6 +97,7 @@ class Metrics:
             "rekeyed", "Events found on a partition that is not their user's and published again under the right key."
         )
         self.forgotten = self._counter("forgotten", "Users who were forgotten, by a forget or because they refuse.")
+        self.merged = self._counter("merged", "Anonymous ids that an identify merged into a person.")
         self.refused_events = self._counter(
             "refused_events", "Events of users who refuse, or did not consent where they must: answered, neither kept nor taught."
         )

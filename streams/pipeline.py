@@ -49,6 +49,7 @@ class Answer:
     events: int = 0
     refused: int = 0
     forgotten: int = 0
+    merged: int = 0
 
     @property
     def gone(self) -> list[str]:
@@ -114,6 +115,7 @@ class Pipeline:
                 events=observed.events,
                 refused=observed.refused,
                 forgotten=len(observed.forgotten),
+                merged=len(observed.merged),
             )
             # Of every event, not of every list: a list answers all of its user's events in the batch.
             answer.received = [placed.received for events in decoded.events.values() for placed in events]

@@ -20,6 +20,7 @@ NAMES = {
     "upwell_deleted_events_total",
     "upwell_rekeyed_total",
     "upwell_forgotten_total",
+    "upwell_merged_total",
     "upwell_refused_events_total",
     "upwell_refused_records_total",
     "upwell_stage_seconds_bucket",

@@ -44,6 +44,7 @@ class Shop:
         self.metrics.recommendations.inc(90)
         self.metrics.rekeyed.inc()
         self.metrics.forgotten.inc()
+        self.metrics.merged.inc()
         self.metrics.refused_events.inc()
         self.metrics.deleted_events.inc(0)
         self.metrics.refused_records.inc(0)

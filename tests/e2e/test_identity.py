@@ -164,6 +164,18 @@ def test_the_persons_refusal_holds_for_the_devices(service, own, at):
     assert service.recommendations(phone)
 
 
+def test_the_metrics_count_ids_that_are_merged(service, shared_worker, own, at):
+    def counted() -> float:
+        lines = shared_worker.get("/metrics")[1].splitlines()
+        return float(next(line for line in lines if line.startswith("upwell_merged_total ")).split()[1])
+
+    before, (ada, phone) = counted(), (at(0, "ada"), at(1, "phone"))
+    service.push(event(phone, own("tea")), identify(ada, phone), identify(ada, phone))
+    service.settle()
+    service.wait(lambda: counted() > before, "it is counted")
+    assert counted() == before + 1
+
+
 def test_export_names_the_devices(service, own, at, run):
     ada, phone = at(0, "ada"), at(1, "phone")
     service.push(event(phone, own("tea")), identify(ada, phone))
