@@ -71,6 +71,6 @@ def other_key(written: bytes, own: bytes) -> bool:
     """Tell whether two workers' settings of the models, as the learned log has them, name different keys."""
     try:
         keys = [msgspec.json.decode(knobs, type=dict[str, msgspec.Raw]).get("pseudonyms") for knobs in (written, own)]
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return keys[0] != keys[1]

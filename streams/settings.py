@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from streams.knobs.fields import RedisURL, address, addresses, exclusion
+from streams.knobs.fields import RedisURL, address, addresses, brief, exclusion
 from streams.knobs.models import Consent, Identity, ModelKnobs, Publish, Rerank, Segments, Weights
 from streams.knobs.servers import Intake, Kafka, Log, PseudonymKnobs, Serve, Snapshot, Topics
 from streams.pseudonyms import BadKey, Pseudonyms
@@ -288,8 +288,7 @@ def _meant(name: str, known: list[str]) -> str:
 
 
 def _shown(found: object) -> str:
-    shown = repr(_masked(found))
-    return shown if len(shown) <= 80 else f"{shown[:80]}…"
+    return brief(_masked(found))
 
 
 def _masked(found: object) -> object:

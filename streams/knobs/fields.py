@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from streams.models.sources import SOURCES
 
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
+_SHOWN = 80  # letters of a wrong value
 WEIGHT_LIMIT = 10.0
 DAY = 86_400.0
 
@@ -64,13 +65,20 @@ class RedisURL(str):
         return core_schema.no_info_after_validator_function(_redis_url, core_schema.str_schema(), serialization=written)
 
 
+def brief(found: object) -> str:
+    """Show what was given, cut to a line's length."""
+    shown = repr(found)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+
+
 def address(text: str) -> str:
     """Check one host:port."""
     host, _, port = text.strip().rpartition(":")
     if re.fullmatch(_HOST, host) and port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535:
         return f"{host}:{port}"
-    near = f"{text.strip()}:9092" if re.fullmatch(_HOST, text.strip()) and not text.strip().isdigit() else "127.0.0.1:9092"
-    raise ValueError(f"{text.strip()!r} is no host:port; write it as {near}")
+    bare = re.fullmatch(_HOST, text.strip()) and not text.strip().isdigit() and len(text) <= _SHOWN
+    near = f"{text.strip()}:9092" if bare else "127.0.0.1:9092"
+    raise ValueError(f"{brief(text.strip())} is no host:port; write it as {near}")
 
 
 def addresses(text: str) -> str:
@@ -120,7 +128,7 @@ def source_names(text: str) -> str:
     if names == ["all"] or (names and not unknown):
         return ",".join(names)
     raise ValueError(
-        f"{unknown[0]!r} is no source; write it as all, or as some of {','.join(SOURCES)}" if unknown else "name one"
+        f"{brief(unknown[0])} is no source; write it as all, or as some of {','.join(SOURCES)}" if unknown else "name one"
     )
 
 
@@ -136,7 +144,7 @@ def _boosted(name: str) -> str:
     """Check what a boost is for."""
     kind, _, rest = name.partition(":")
     if kind not in {"brand", "category", "tag", "item"} or not "".join(rest.split()).strip("./>|"):
-        raise ValueError(f"{name!r} is no brand, category, tag or item; write it as brand:acme or item:sku-1")
+        raise ValueError(f"{brief(name)} is no brand, category, tag or item; write it as brand:acme or item:sku-1")
     return name
 
 
@@ -144,7 +152,7 @@ def _each_once(pins: dict[int, str]) -> dict[int, str]:
     """Check that no item is pinned twice."""
     twice = [item for item in pins.values() if [*pins.values()].count(item) > 1]
     if twice:
-        raise ValueError(f"{twice[0]!r} is pinned to two places; give it one")
+        raise ValueError(f"{brief(twice[0])} is pinned to two places; give it one")
     return pins
 
 

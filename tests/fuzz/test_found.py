@@ -14,6 +14,7 @@ import pytest
 from state.profiles import DamagedProfile, Stored
 from streams.failures import Refusal
 from streams.models.ids import pack
+from streams.pseudonyms import other_key
 from streams.records import Centers, Kind, Record, decode, decode_lesson, encode, encode_centers, encode_lesson
 from streams.schemas import BadEvent, decode_event
 from streams.settings import SettingsError, load
@@ -222,6 +223,18 @@ def test_settings_that_are_nested_deep_are_refused(tmp_path, depth):
         load(tmp_path / "upwell.toml")
     with pytest.raises(SettingsError):
         load(None, {"rerank.pins": "[" * depth})
+
+
+@pytest.mark.parametrize("name", ["brokers", "http"])
+@pytest.mark.parametrize("long", ["a.e" + "[" * 10_000 + ":1", "a" * 10_000])
+def test_a_long_value_is_shown_in_a_few_words(name, long):
+    with pytest.raises(SettingsError) as refused:
+        load(None, {name: long})
+    assert len(str(refused.value)) < 500
+
+
+def test_settings_of_a_snapshot_that_are_no_text_name_no_other_key():
+    assert not other_key(b'{"a\xdf":{}}', b"{}")
 
 
 @pytest.mark.parametrize("field", [b"history", b"interests"])
