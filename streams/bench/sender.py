@@ -21,7 +21,7 @@ from streams.bench.world import Message
 
 SOON = 0.05  # s from the start to the first event
 PATIENCE = 30.0  # s until the broker must have answered
-LINGER = 5  # ms that librdkafka waits for company, or a request for each event would be most of a broker's work
+LINGER = 1  # ms that librdkafka waits for company, or a request for each event would be most of a broker's work
 
 
 class Pace:

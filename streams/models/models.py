@@ -151,7 +151,8 @@ class Models:
         """Give -1 for a segment that is gone: what names it is older than the centers at hand."""
         if not self.segments.initialised or not len(segments):
             return segments
-        known = np.append(self.solved_at > -np.inf, False)  # the last stands for -1 and for what is beyond all
+        known = np.zeros(self.segments.capacity + 1, np.bool_)  # the last stands for -1 and for what is beyond all
+        np.greater(self.solved_at, -np.inf, out=known[:-1])
         return np.where(known[np.minimum(segments, self.segments.capacity)], segments, np.int16(-1))
 
     def _statistics(self, lesson: Lesson) -> None:

@@ -24,6 +24,7 @@ ID_BYTES = 512  # as an event's ids
 MOST = 1e15  # of any number but a time: sums of such stay finite, and no model comes near
 COUNTED = 1 << 40  # events of a record; more than a partition takes in a year
 END_OF_TIME = 253_402_300_800.0  # seconds; the year 10000, as an event's time
+MOST_AT = int(np.iinfo(np.int64).max)  # of an offset
 GENERATIONS = 1 << 53  # solves; a float64 counts so far
 
 # A byte of UTF-8 that begins no letter.
@@ -71,8 +72,18 @@ def _numbers(found: Float64, least: float) -> bool:
     return wrong == 0
 
 
+@kernel
+def _counts(found: Int64, most: int) -> bool:
+    wrong = 0
+    for n in range(found.size):
+        wrong |= not 0 <= found[n] <= most
+    return wrong == 0
+
+
 def check_ids(ids: Packed, what: str, most: int = ID_BYTES) -> int:
     """Count ids, each UTF-8 of 1 to so many bytes; raise Unsound if they are no such ids."""
+    if not len(ids.ends) and not len(ids.blob):
+        return 0
     blob, ends = column(ids.blob, np.uint8), column(ids.ends, np.int64)
     if not _ids(blob, ends, most):
         raise Unsound(f"its ids of {what} are no ids of 1 to {most} bytes")
@@ -88,7 +99,7 @@ def check_lesson(models: Models, lesson: Lesson) -> None:
     users, items = check_ids(lesson.user_ids, "users"), check_ids(lesson.item_ids, "items")
     check_ids(lesson.types, "types")
     forgotten = check_ids(lesson.forgotten, "who is forgotten")
-    _check(len(lesson.forgotten_at) == forgotten and (lesson.forgotten_at >= 0).all(), "its wishes are of no place")
+    _check(len(lesson.forgotten_at) == forgotten and _counted(lesson.forgotten_at, MOST_AT), "its wishes are of no place")
     _check(lesson.events <= COUNTED and lesson.judged <= COUNTED, "it counts more events than there are")
     _check(len(lesson.user_segments) == users, "users and their segments differ in number")
     _check_segments(lesson.user_segments, models)
@@ -99,7 +110,7 @@ def check_lesson(models: Models, lesson: Lesson) -> None:
     _check_statistics(models, lesson)
     _check_blend(models, lesson)
     _check(len(lesson.hits) == len(SOURCES) + 2, "its hits are of other sources")
-    _check(not len(lesson.hits) or (lesson.hits.min() >= 0 and lesson.hits.max() <= COUNTED), "its hits are no counts")
+    _check(_counted(lesson.hits, COUNTED), "its hits are no counts")
     _check(not len(lesson.origins) or (lesson.origins.shape[1] == 2 and lesson.origins.min() >= 0), "its origins are no places")
 
 
@@ -130,7 +141,7 @@ def _check_blend(models: Models, lesson: Lesson) -> None:
     _check(lesson.gradient.shape[1] == 2 * FEATURES, "its gradient is of other features")
     _check(len(lesson.hidden) <= 1 and lesson.hidden.shape[1] in {0, wide}, "its hidden layer has another size")
     _check(not len(lesson.hidden) or lesson.hidden.shape[1] == wide, "its hidden layer has another size")
-    _check(lesson.blend_events.min() >= 0 and lesson.blend_events.max() <= COUNTED, "its blend's events are no counts")
+    _check(_counted(lesson.blend_events, COUNTED), "its blend's events are no counts")
     _check_numbers("blend", -MOST, lesson.gradient, lesson.hidden)
     # What is summed here are squares: below 0 a root of them would be no number.
     _check_numbers("blend", 0.0, lesson.gradient[:, FEATURES:], lesson.hidden[:, models.blend.hidden.size :])
@@ -163,8 +174,15 @@ def _check(good: object, why: str) -> None:
         raise Unsound(why)
 
 
-def _equal(what: str, *columns: Array) -> None:
-    _check(len(set(map(len, columns))) == 1, f"its columns of {what} differ in length")
+def _counted(found: Int64, most: int) -> bool:
+    return not found.size or _counts(column(found, np.int64), most)
+
+
+def _equal(what: str, first: Array, *others: Array) -> None:
+    count = len(first)
+    for other in others:
+        if len(other) != count:
+            raise Unsound(f"its columns of {what} differ in length")
 
 
 def _check_segments(found: ArrayLike, models: Models) -> None:
@@ -173,4 +191,5 @@ def _check_segments(found: ArrayLike, models: Models) -> None:
 
 def _check_numbers(what: str, least: float, *found: Array) -> None:
     for numbers in found:
-        _check(not numbers.size or _numbers(column(numbers.ravel(), np.float64), least), f"a number of its {what} is none")
+        if numbers.size and not _numbers(column(numbers.ravel(), np.float64), least):
+            raise Unsound(f"a number of its {what} is none")
