@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import Awaitable, Callable
 
 import faust
@@ -13,6 +15,11 @@ __all__ = ["Transport", "Worker", "close"]
 
 # More than the batch in hand may take, less than an orchestrator waits before it kills.
 WITHIN_SECONDS = 4.0
+# More than all parts together take, a few of which may wait in vain; less than the half minute of an orchestrator.
+LONGEST_SECONDS = 20.0
+FAILED = 1
+
+log = logging.getLogger(__name__)
 
 
 async def close(stop: Callable[[], Awaitable[None]]) -> None:
@@ -24,7 +31,18 @@ async def close(stop: Callable[[], Awaitable[None]]) -> None:
 
 
 class Worker(faust.Worker):
-    """Faust's worker, ending as soon as its parts have: mode would wait two more seconds for what nobody needs any more."""
+    """Faust's worker, ending as soon as its parts have: mode would wait two more seconds for what nobody needs any more.
+
+    It ends in any case: a part that waits for ever must not make an orchestrator kill what could have said why.
+    """
+
+    async def stop(self) -> None:
+        """Stop all parts in order, within so many seconds."""
+        watch = threading.Timer(LONGEST_SECONDS, _end_at_once, [self.loop])
+        watch.daemon = True
+        watch.start()
+        await super().stop()
+        watch.cancel()
 
     def _gather_all(self) -> None:
         left = asyncio.all_tasks(self.loop)
@@ -35,6 +53,25 @@ class Worker(faust.Worker):
 
     async def _sentinel_task(self) -> None:
         """Do what runs before the loop closes: nothing."""
+
+
+def _end_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    """End the process, from a thread: the loop may stand still. Nothing is lost, for a worker may be killed at any time."""
+    places = sorted({_place(task.get_coro()) for task in asyncio.all_tasks(loop)})
+    said = "not ended within %g s, ending at once; Kafka keeps what is not done. What still waits: %s"
+    log.error(said, LONGEST_SECONDS, "; ".join(places))
+    os._exit(FAILED)
+
+
+def _place(waiting: object) -> str:
+    """Say where a coroutine waits, and those that it waits for."""
+    names = []
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None)
+        if frame is not None:
+            names.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        waiting = getattr(waiting, "cr_await", None)
+    return " > ".join(names)
 
 
 class _Thread(driver.AIOKafkaConsumerThread):

@@ -167,11 +167,11 @@ class Serving(Service):
         """Close in the order of the flow: nothing new is read, the batch in hand is finished, then its ways out close."""
         if self._wired:
             await close(self.intake.stop)
-            await _ended(self._following)
-            await self.stock.stop()
+            await close(partial(_ended, self._following))
+            await close(self.stock.stop)
             await close(self.follower.stop)
             await close(self.publisher.stop)
-        await self.redis.aclose()
+        await close(self.redis.aclose)
 
     async def _ticks(self) -> None:
         while not self.should_stop:

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
 from tests.outside import Outside, assert_exact, event
 from tests.waiting import wait_until_sync
-from tests.worker import environment
+from tests.worker import WorkerProcess, environment
 
 SECONDS = 15.0  # an idle machine needs three
 
@@ -117,3 +118,23 @@ def test_a_restarted_worker_goes_on_where_it_was(broker, options, worker):
         outside.push(*more)
         outside.settle()
         assert_exact(outside, events + more)
+
+
+class Stuck(WorkerProcess):
+    """A worker of which a part never ends."""
+
+    def _command(self) -> list[str]:
+        wrong = "import asyncio, streams.closing, streams.serving as s\nstreams.closing.LONGEST_SECONDS = 2.0\n"
+        wrong += "async def never(self): await asyncio.Event().wait()\ns.Serving.on_stop = never\n"
+        return [sys.executable, "-c", f"{wrong}from streams.cli import main\nmain(['worker'])"]
+
+
+def test_a_worker_of_which_a_part_waits_for_ever_ends_and_says_where(broker, options):
+    with closing(Stuck(options(broker))) as stuck:
+        stuck.start()
+        os.kill(stuck.pid, signal.SIGTERM)
+        wait_until_sync(lambda: not stuck.alive, within=SECONDS, what="it ends")
+        stuck.kill()
+        assert stuck.exit_code == 1
+        assert "not ended within 2 s" in stuck.words()
+        assert "> never:3" in stuck.words()
