@@ -71,8 +71,8 @@ def crew(kafka: ApacheKafka, worker: Callable[..., WorkerProcess], stack: ExitSt
 
 @pytest.fixture
 def outside(tree: Tree, stack: ExitStack) -> Outside:
-    """Clients of this test's topics and keys."""
-    return stack.enter_context(Outside(tree))
+    """Clients of this test's topics and keys; what is sent is in its topic once, though a broker dies before it says so."""
+    return stack.enter_context(Outside(tree, **{"enable.idempotence": True}))
 
 
 def shopping(seed: int, events: int, *, users: int = 200, items: int = 300) -> list[dict[str, object]]:
