@@ -57,10 +57,12 @@ class Worker(faust.Worker):
 
 def _end_at_once(loop: asyncio.AbstractEventLoop) -> None:
     """End the process, from a thread: the loop may stand still. Nothing is lost, for a worker may be killed at any time."""
-    places = sorted({_place(task.get_coro()) for task in asyncio.all_tasks(loop)})
-    said = "not ended within %g s, ending at once; Kafka keeps what is not done. What still waits: %s"
-    log.error(said, LONGEST_SECONDS, "; ".join(places))
-    os._exit(FAILED)
+    try:
+        places = sorted({_place(task.get_coro()) for task in asyncio.all_tasks(loop)})
+        said = "not ended within %g s, ending at once; Kafka keeps what is not done. What still waits: %s"
+        log.error(said, LONGEST_SECONDS, "; ".join(places))
+    finally:  # also where the tasks change while they are looked at
+        os._exit(FAILED)
 
 
 def _place(waiting: object) -> str:
