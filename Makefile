@@ -8,6 +8,9 @@ BIN := .venv/bin
 READY := .venv/ready
 ARGS ?=
 
+# Where it is set, every one of some hundred processes would compile the modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test chaos fuzz bench lint audit sbom format lock clean
 
 help:
@@ -27,7 +30,7 @@ demo: $(READY)
 	$(BIN)/upwell demo $(ARGS)
 
 # Three at a time, for most tests of servers wait; ARGS="-n 0" runs one after another.
-test: $(READY)
+test: .venv/methods
 	$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
 
 # On Apache Kafka (Java 17, Maven) and the Redis of this machine; its last line on a failure is the command that repeats it.
@@ -77,6 +80,11 @@ format: $(READY)
 # Compiles the kernels, so that no demo, test or worker waits for it; made only when all went well.
 $(READY): .venv/installed
 	@test ! -e streams/warm.py || { echo "compiling the kernels, once"; $(BIN)/python -m streams.warm; }
+	@touch $@
+
+# The tests use every method of segments; in them, that would take from the time that a worker has to start.
+.venv/methods: $(READY)
+	@$(BIN)/python -m streams.warm all
 	@touch $@
 
 .venv/installed: requirements.lock pyproject.toml

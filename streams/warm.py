@@ -1,16 +1,21 @@
-"""Compile every kernel once, by carrying a small made-up world through the real pipeline: `python -m streams.warm`."""
+"""Compile every kernel once, by carrying a small made-up world through the real pipeline.
+
+`python -m streams.warm` compiles for the settings that are the default, with `all` at its end for every method of segments.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 
 from streams.decode import Batch
 from streams.facets import Facets
-from streams.knobs.models import ModelKnobs
+from streams.knobs.models import ModelKnobs, Segments
 from streams.memory import Loop
 from streams.models.clusterers import clusterer
 from streams.models.erasing import erase
@@ -77,4 +82,6 @@ if __name__ == "__main__":
     began = time.monotonic()
     asyncio.run(warm(Settings()))
     asyncio.run(warm(Settings(models=ModelKnobs(max_users=10_000, max_items=10_000))))
+    for method in get_args(Segments.model_fields["method"].annotation) if sys.argv[1:] == ["all"] else ():
+        asyncio.run(warm(Settings(segments=Segments(method=method))))
     print(f"kernels compiled in {time.monotonic() - began:.0f} s")  # noqa: T201 - run by hand and by make

@@ -32,7 +32,7 @@ class WorkerProcess(WatchedServer):
     """One worker; `start` waits until /ready says 200, `stop` is Ctrl-C, `kill` is kill -9, `pause` is SIGSTOP."""
 
     title = "the worker"
-    patience = 60.0
+    patience = 120.0  # where all cores have other work
     farewell = signal.SIGINT
 
     def __init__(self, settings: Mapping[str, Any], arguments: tuple[str, ...] = ()) -> None:

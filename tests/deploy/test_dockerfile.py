@@ -278,7 +278,7 @@ class TestTheStepsByHand:
 
     def test_a_worker_finds_its_kernels_compiled(self, made, image):
         entry = made.moved(" ".join(re.findall(r'"([^"]+)"', image.all("ENTRYPOINT")[0])))
-        done = made.shell(f"{entry} python -P -m streams.warm", NUMBA_DEBUG_CACHE="1")
+        done = made.shell(f"{entry} python -P -m streams.warm all", NUMBA_DEBUG_CACHE="1")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "data loaded" in done.stdout
         assert "data saved" not in done.stdout, "a kernel was compiled again"
