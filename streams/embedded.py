@@ -53,13 +53,17 @@ class Broker(WatchedServer):
 
 
 class RedisServer(WatchedServer):
-    """Valkey or Redis with an append-only file, so that a restart keeps the data; `settings` are redis.conf's."""
+    """Valkey or Redis with an append-only file, so that a restart keeps the data; `settings` are redis.conf's.
+
+    Workers write some megabytes of histories a second: with the default of 64 MB the file would be rewritten every few seconds.
+    """
 
     title = "the embedded Redis"
 
     def __init__(self, settings: Mapping[str, str] | None = None, binary: str | None = None) -> None:
         super().__init__()
-        self.settings = {"appendonly": "yes", "appendfsync": "everysec", "save": ""} | dict(settings or {})
+        rewrite = {"auto-aof-rewrite-min-size": "512mb"}
+        self.settings = {"appendonly": "yes", "appendfsync": "everysec", "save": ""} | rewrite | dict(settings or {})
         self.binary = binary
 
     @property

@@ -1,4 +1,7 @@
-"""Soak: a steady load for half an hour, with users and items that come and go; whether memory and latency stay as they are."""
+"""Soak: a steady load for half an hour, with users and items that come and go; whether memory and latency stay as they are.
+
+The models hold a tenth more users and items than are active, as whoever runs for long would have it: who left makes room.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,13 @@ from streams.bench.memory import around
 from streams.bench.panels import Lines
 from streams.bench.place import Place, page, reading, wait_applied, working
 from streams.bench.schedule import Answers, Schedule
-from streams.bench.world import World
+from streams.bench.world import ITEMS, USERS, World
 from streams.security import redis_url
 
 if TYPE_CHECKING:
     from streams.demo_worker import Worker
 
+ROOM = 1.1  # users and items that the models hold, for each that is active at a time
 CHURN = 0.01  # of the users and of the items are new each minute
 EVERY = 10.0  # s between two samples, or a sixtieth of a short soak
 LEAST_SAMPLES = 60
@@ -52,7 +56,8 @@ def run(place: Place, wanted: Wanted) -> Told:
     """Load a worker that has learned `count` events before, at `rate` for `seconds` or until Ctrl-C; once."""
     fresh = CHURN / (60 * wanted.rate)
     events = max(10, int(wanted.rate * wanted.seconds))
-    with place.figure("soak") as settings:
+    limits = {"max_users": int(ROOM * USERS), "max_items": int(ROOM * ITEMS)}
+    with place.figure("soak", models=place.settings.models.model_copy(update=limits)) as settings:
         place.say(f"soak: {wanted.count:,} events are learned before")
         fill(settings, World(fresh=fresh), wanted.count)
         with reading(settings) as reader, working(settings) as worker, closing(_redis(place)) as redis:

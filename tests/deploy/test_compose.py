@@ -178,6 +178,6 @@ def test_redis_takes_the_settings_and_would_rather_refuse_than_forget(compose):
     settings = {name.removeprefix("--"): value for name, value in flags(compose["services"]["redis"]).items()}
     with RedisServer(settings) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         applied = client.config_get(*settings)
-    assert applied == settings | {"maxmemory": str(1 << 30)}
+    assert applied == settings | {"maxmemory": str(1 << 30), "auto-aof-rewrite-min-size": str(512 << 20)}
     assert applied["appendonly"] == "yes"
     assert applied["maxmemory-policy"] == "noeviction"
