@@ -49,13 +49,14 @@ def prove(world: World, taps: Taps, oracle: Oracle, but: Collection[str] = ()) -
     """Settle, read everything and compare, but for the models' arrays of these names."""
     world.load.rest()
     world.outside.settle(within=PATIENCE)
+    # Who waited for Redis teaches its entries later than its events, and the models are compared with all of them.
+    entries = _waited(lambda: _of_catalogue(world, taps, oracle))
     told = wait_until_sync(
         lambda: _agreed(world, taps, oracle), within=PATIENCE, every=0.5, what="all models are at the log's end"
     )
-    wrong = Counter(_of_models(oracle, told, but))
+    wrong = entries + Counter(_of_models(oracle, told, but))
     wrong += oracle.faults()
     wrong += oracle.of_profiles(world.outside.users(list(oracle.users)))
-    wrong += _waited(lambda: oracle.of_catalogue(_items(world, oracle)))
     wrong += _waited(lambda: _of_figures(world, oracle))
     wrong += _waited(lambda: _leaks(world))
     return Proof(oracle.events, len(oracle.users), oracle.answered, oracle.stale(), dict(wrong))
@@ -63,11 +64,15 @@ def prove(world: World, taps: Taps, oracle: Oracle, but: Collection[str] = ()) -
 
 def _agreed(world: World, taps: Taps, oracle: Oracle) -> dict[int, dict[str, Any]] | None:
     """What every worker says of its models, when all of them and the oracle are at the end of the log; else none."""
-    taps.catch_up({(role, p): end for role in ROLES for p, end in world.outside.ends(role).items()})
-    oracle.absorb(taps)
+    _caught_up(world, taps, oracle)
     told = {worker.number: said for worker in world.workers if (said := _ask(worker))}
     versions = {said["version"] for said in told.values()}
     return told if len(told) == len(world.workers) and versions == {oracle.fold.models.version} else None
+
+
+def _caught_up(world: World, taps: Taps, oracle: Oracle) -> None:
+    taps.catch_up({(role, p): end for role in ROLES for p, end in world.outside.ends(role).items()})
+    oracle.absorb(taps)
 
 
 def _ask(worker: Worker) -> dict[str, Any] | None:
@@ -88,6 +93,11 @@ def _of_models(oracle: Oracle, told: dict[int, dict[str, Any]], but: Collection[
     right = {name: check for name, check in checksums(oracle.fold.models).items() if name not in but}
     differ = {number: [name for name in right if said["arrays"].get(name) != right[name]] for number, said in told.items()}
     return {f"arrays of worker {number} differ: {' '.join(names)}": len(names) for number, names in differ.items() if names}
+
+
+def _of_catalogue(world: World, taps: Taps, oracle: Oracle) -> Counter[str]:
+    _caught_up(world, taps, oracle)
+    return oracle.of_catalogue(_items(world, oracle))
 
 
 def _items(world: World, oracle: Oracle) -> dict[str, dict[bytes, bytes]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from numba.core.caching import UserProvidedCacheLocator as CacheLocator
 
 from streams.embedded import free_port
 
@@ -228,8 +229,19 @@ class ByHand:
     def run(self, command: str) -> None:
         if command.startswith("useradd"):
             return  # would change this machine; that it is well formed is all one can see without an engine
+        if "streams.warm" in command:
+            self.take_along()
         done = self.shell(command)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+    def take_along(self) -> None:
+        """Copy what was compiled here, where CI did it for the image's CPU; numba takes what has the same source and CPU."""
+        (site,) = self.folder.glob("opt/upwell/lib/python*/site-packages")
+        for compiled in self.root.glob("streams/**/*.nb?"):
+            source = site / compiled.relative_to(self.root).parents[1] / "any.py"
+            place = Path(self.environment["NUMBA_CACHE_DIR"], CacheLocator.get_suitable_cache_subpath(str(source)))
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(compiled, place)
 
     def shell(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
