@@ -15,6 +15,7 @@ from state.connection import eviction_warning, open_redis, persistence_warning
 from state.keys import Keys
 from streams.checks.check import Check
 from streams.checks.clocks import events_clock, redis_clock
+from streams.checks.kafka_rights import kafka_rights
 from streams.checks.kept import kept
 from streams.checks.learned_log import learned_log
 from streams.checks.redis_rights import fail_over, rights
@@ -48,7 +49,7 @@ async def checks(settings: Settings) -> list[Check]:
 async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
     try:
         async with consuming(settings) as consumer:
-            found = await _topics(settings)
+            found, allowed = await _topics(settings)
             clock = await events_clock(consumer, settings.topics.events)
             ends.update(await _ends(consumer, settings.topics.events))
     except (Away, Transient) as error:
@@ -56,14 +57,15 @@ async def _kafka(settings: Settings, ends: dict[int, int]) -> list[Check]:
     wanted = topics(settings)
     first = Check("brokers", ok=True, found=f"answer at {settings.brokers}")
     shapes = [_topic(role, topic, found.get(topic.name), settings) for role, topic in wanted.items()]
-    return [first, *shapes, *kept(found, settings), clock]
+    return [first, *allowed, *shapes, *kept(found, settings), clock]
 
 
-async def _topics(settings: Settings) -> Mapping[str, Found]:
+async def _topics(settings: Settings) -> tuple[Mapping[str, Found], list[Check]]:
+    """The topics that are there, and what may be done with them."""
     names = {topic.name for topic in topics(settings).values()}
     async with administering(settings) as admin:
         there = sorted(names & {*await admin.list_topics()})
-        return await described(admin, there) if there else {}
+        return await described(admin, there) if there else {}, await kafka_rights(admin, settings)
 
 
 def _topic(role: str, topic: Topic, found: Found | None, settings: Settings) -> Check:

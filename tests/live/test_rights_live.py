@@ -257,6 +257,28 @@ def test_the_doctor_names_the_right_that_is_missing(given, admin, tree, outside)
     assert "no right to DESCRIBE it" in found[f"topic {tree['topics']['events']}"], told
 
 
+def test_the_doctor_looks_at_what_a_workers_login_may_do(given, admin, tree):
+    def looked(settings: Tree, wanted: str) -> Any:
+        """Brokers learn of a right a little later."""
+
+        def found() -> Any:
+            checks = json.loads(upwell(settings, "doctor", "--json")[1])["checks"]
+            return next((one for one in checks if one["check"] == "kafka rights" and wanted in one["found"]), None)
+
+        return wait_until_sync(found, within=30, what=f"the doctor says: {wanted}")
+
+    worker = given("upwell-worker", "upwell-operator")
+    assert looked(worker, "may do with the topics what a worker does")["ok"]
+    # Who looks after it all need not be allowed to write recommendations.
+    assert looked(given("upwell-operator", "upwell-operator"), "none for workers")["ok"]
+    segments, events = tree["topics"]["segments"], tree["topics"]["events"]
+    _take(admin, ResourceType.TOPIC, segments, "Write")
+    _take(admin, ResourceType.TOPIC, events, "Write")
+    told = looked(worker, f"may not WRITE the topic {events}, WRITE the topic {segments}")
+    assert not told["ok"]
+    assert "kafka-acls.sh" in told["fix"]
+
+
 def test_the_doctor_says_that_a_login_is_refused(given):
     settings = given("upwell-operator", "upwell-operator")
     wrong = settings | {"kafka": settings["kafka"] | {"password": "wrong"}}
