@@ -22,7 +22,7 @@ pytest_plugins = [
 
 
 class _LiveBeside(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Runs the tests on Apache Kafka one after another, beside all others: two at once would be slower than that.
+    """Runs the tests of a folder on Apache Kafka one after another, beside all others: more at once would be slower than that.
 
     Those of a file on the embedded broker share a worker, so they stay together. pytest-xdist's own groups are lost with this
     version of pytest.
@@ -30,8 +30,8 @@ class _LiveBeside(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ha
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder = file.rpartition("/")[0].replace("tests/chaos", "tests/live")
-        if folder in {"tests/live", "tests/deploy"}:
+        folder = file.rpartition("/")[0]
+        if folder in {"tests/live", "tests/chaos", "tests/deploy"}:
             return folder
         return file if folder == "tests/e2e" else nodeid
 
