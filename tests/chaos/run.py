@@ -243,7 +243,9 @@ def options(arguments: Sequence[str] | None) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be the command; gives the exit status."""
     given = options(arguments)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # A shell lets its background jobs ignore Ctrl-C; what is ignored here, workers would ignore until they have begun.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     named = ("rounds", "events", "seed", "workers", "every")
     again = f'make chaos ARGS="{" ".join(f"--{name} {getattr(given, name)}" for name in named)}"'
     say = lambda line: print(line, flush=True)  # noqa: E731
