@@ -1,15 +1,17 @@
-"""What TLS and SCRAM cost a drain: the same worker with and without, in turns, on the same broker. Figures, no assertions.
+"""What TLS, SCRAM and pseudonyms cost a drain: the same worker with and without, in turns, on the same broker. No assertions.
 
 python -m pytest -s tests/benchmarks/test_secured.py
 """
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -37,12 +39,18 @@ def open_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def trees(
-    name: Callable[[str], str], client_files: dict[str, str], secured_kafka: SecuredKafka, secured_redis: SecuredRedis, open_redis
+    name: Callable[[str], str],
+    client_files: dict[str, str],
+    secured_kafka: SecuredKafka,
+    secured_redis: SecuredRedis,
+    open_redis: RedisServer,
+    tmp_path: Path,
 ) -> Callable[[str, int], Tree]:
     """Settings of a worker, secured or open, with topics of each run's own."""
     everything_to(secured_kafka, WORKER)
     login = {"security_protocol": "SASL_SSL", **client_files, "username": WORKER, "password": PASSWORD}
     files = {f"redis_{kind}": file for kind, file in client_files.items()}
+    (tmp_path / "key").write_text(secrets.token_hex(32))
 
     def make(kind: str, run: int) -> Tree:
         own = name(f"{kind}{run}")
@@ -50,6 +58,7 @@ def trees(
             "open": {"brokers": secured_kafka.address, "redis": open_redis.url},
             "secured": {"brokers": secured_kafka.at("SASL_SSL"), "redis": secured_redis.bare, "kafka": login} | files,
         }
+        ways["hidden"] = ways["secured"] | {"pseudonyms": {"key_file": str(tmp_path / "key")}}
         topics = {role: f"{topic}-{own}" for role, topic in TOPICS.items()}
         return {"prefix": f"{own}:", "group": own, "topics": topics, "partitions": 4} | ways[kind]
 
@@ -69,10 +78,11 @@ def drained(tree: Tree, brokers: str, redis: str) -> float:
         return (EVENTS - first) / (time.perf_counter() - begin)
 
 
-def test_what_tls_and_scram_cost_a_drain(trees, secured_kafka, secured_redis, open_redis):
-    rates: dict[str, list[float]] = {"open": [], "secured": []}
+def test_what_tls_and_scram_cost_a_drain_and_pseudonyms_too(trees, secured_kafka, secured_redis, open_redis):
+    rates: dict[str, list[float]] = {"open": [], "secured": [], "hidden": []}
     for run in range(RUNS):
-        for kind, server in (("open", open_redis), ("secured", secured_redis)):
+        for kind, server in (("open", open_redis), ("secured", secured_redis), ("hidden", secured_redis)):
             rates[kind].append(drained(trees(kind, run), secured_kafka.address, server.url))
     print({kind: [round(rate) for rate in found] for kind, found in rates.items()})
-    print(f"secured : open = {statistics.median(rates['secured']) / statistics.median(rates['open']):.2f}")
+    for kind in ("secured", "hidden"):
+        print(f"{kind} : open = {statistics.median(rates[kind]) / statistics.median(rates['open']):.2f}")
