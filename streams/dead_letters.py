@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.ends import ends_of
 
@@ -155,8 +156,15 @@ async def _since(consumer: AIOKafkaConsumer, topic: str, since: float | None) ->
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    """The partitions of a topic; none when it does not exist yet."""
-    if topic not in await consumer.topics():
+    """The partitions of a topic; none when it does not exist yet. Raises KafkaConnectionError where no broker answers."""
+    try:
+        known = await consumer.topics()
+    except KafkaError as error:
+        if type(error) is not KafkaError:
+            raise
+        # The client says so with the base class of all its errors, which stands for bugs as well.
+        raise KafkaConnectionError(str(error)) from error
+    if topic not in known:
         return set()
     # aiokafka keeps the partitions of a topic it is not subscribed to only after a full update.
     await consumer._client.force_metadata_update()  # noqa: SLF001

@@ -6,7 +6,10 @@ import random
 import aiokafka.errors as kafka
 import pytest
 import redis.exceptions as redis
+from aiokafka import AIOKafkaConsumer
 
+from streams.dead_letters import partitions_of
+from streams.embedded import Broker
 from streams.failures import Poison, Refusal, Transient, is_transient, persist
 
 
@@ -151,3 +154,14 @@ async def test_a_task_that_is_cancelled_stops_trying():
     trying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await trying
+
+
+async def test_a_broker_that_goes_while_topics_are_asked_for_is_waited_for():
+    """As a worker may find it that starts while its broker ends; the client raises the class of all its errors."""
+    with Broker() as broker:
+        async with AIOKafkaConsumer(bootstrap_servers=broker.address) as consumer:
+            assert await partitions_of(consumer, "events") == set()
+            broker.kill()
+            with pytest.raises(kafka.KafkaConnectionError) as caught:
+                await partitions_of(consumer, "events")
+    assert is_transient(caught.value)
