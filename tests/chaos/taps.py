@@ -49,6 +49,10 @@ class Taps:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Read no further; what came can still be drawn."""
         self._ended.set()
         self._thread.join()
 
