@@ -51,6 +51,7 @@ def trees(
     login = {"security_protocol": "SASL_SSL", **client_files, "username": WORKER, "password": PASSWORD}
     files = {f"redis_{kind}": file for kind, file in client_files.items()}
     (tmp_path / "key").write_text(secrets.token_hex(32))
+    (tmp_path / "key").chmod(0o600)
 
     def make(kind: str, run: int) -> Tree:
         own = name(f"{kind}{run}")
