@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from streams.models.compile import Array, Float32, Float64, kernel
+from streams.models.compile import Array, Float32, Float64, inlined, kernel
 
-__all__ = ["exp2", "gains", "less", "steps_to", "weight"]
+__all__ = ["exp2", "gains", "less", "run_of", "steps_to", "weight"]
 
 # ln(2)**k / k!, so that 2**f = 1 + C1 f + C2 f**2 + ...; for |f| <= 1/2 the first term left out is below 7e-15.
 C1 = 0.6931471805599453
@@ -99,6 +99,15 @@ def steps_to(time: float, half_life: float, landmarks: Float64, which: int) -> f
     steps = np.floor((landmark - landmarks[which]) / half_life + 0.5)
     landmarks[which] = landmark
     return float(steps)
+
+
+@inlined
+def run_of(times: Any, begin: int, limit: Any) -> int:
+    """Give where a run of times from a place on ends that are all below a limit; the first is in it whatever it is."""
+    until = begin + 1
+    while until < times.size and times[until] < limit:
+        until += 1
+    return until
 
 
 @kernel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
-from streams.models.decay import exp2, gains, less, steps_to
+from streams.models.decay import exp2, gains, less, run_of, steps_to
 from streams.models.ids import Ids, Packed, pack
 
 if TYPE_CHECKING:
@@ -36,17 +36,22 @@ def _count(
     types: Float64,
 ) -> None:
     """Count every visit of a user with a segment, in order."""
-    for n in range(times.size):
-        steps = steps_to(times[n], half_life, landmark, 0)
+    each, gained = np.ones(times.size, np.float32), np.empty(times.size)
+    begin = 0
+    while begin < times.size:
+        steps = steps_to(times[begin], half_life, landmark, 0)
         if steps > 0:
             factor = exp2(-steps)
             hours *= factor
             types *= factor
-        segment = segments[n]
-        if segment >= 0:
-            gain = exp2((times[n] - landmark[0]) / half_life)
-            hours[segment, np.int64(np.floor(times[n] / HOUR)) % HOURS] += gain
-            types[segment, kinds[n]] += gain
+        until = run_of(times, begin, landmark[0] + half_life)
+        gains(each[begin:until], times[begin:until], half_life, landmark[0], gained[begin:until])
+        for n in range(begin, until):
+            segment = segments[n]
+            if segment >= 0:
+                hours[segment, np.int64(np.floor(times[n] / HOUR)) % HOURS] += gained[n]
+                types[segment, kinds[n]] += gained[n]
+        begin = until
 
 
 class Habits:

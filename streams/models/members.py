@@ -40,6 +40,8 @@ def _begin(time: float, of_user: Int16, sizes: Int64, today: Int64, days: Int64,
 @kernel
 def _move(user: int, segment: int, of_user: Int16, sizes: Int64) -> None:
     before = of_user[user]
+    if before == segment:
+        return
     if before >= 0:
         sizes[before] -= 1
     if segment >= 0:
@@ -61,7 +63,8 @@ def _follow(
 ) -> None:
     """Move each user at its first visit, so that it does not matter where batches end when a day begins."""
     for n in range(places.size):
-        _begin(times[n], of_user, sizes, today, days, of_days)
+        if times[n] >= (today[0] + 1) * DAY:  # asked here, for it is so once a day
+            _begin(times[n], of_user, sizes, today, days, of_days)
         _move(users[places[n]], segments[places[n]], of_user, sizes)
     for n in range(users.size):
         _move(users[n], segments[n], of_user, sizes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, Int64, column, inlined, kernel
-from streams.models.decay import exp2, gains, less, steps_to
+from streams.models.decay import exp2, gains, less, run_of, steps_to
 from streams.models.leaving import close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def _count(
             _fade(totals, top_long[:0], exp2(-steps))
             for row in range(by_segment.shape[0]):
                 _fade(by_segment[row], top_segment[row], exp2(-steps))
-        until, limit = begin + 1, min(landmarks[0] + half_lives[0], landmarks[1] + half_lives[1])
-        while until < items.size and times[until] < limit:
-            until += 1
+        until = run_of(times, begin, min(landmarks[0] + half_lives[0], landmarks[1] + half_lives[1]))
         for which in range(2):
             run = weighed[which, begin:until]
             gains(weights[begin:until], times[begin:until], half_lives[which], landmarks[which], run)

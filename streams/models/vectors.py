@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.chance import GOLDEN, mix
-from streams.models.compile import kernel
+from streams.models.compile import inlined, kernel
 from streams.models.decay import weight
+from streams.models.prefetch import AHEAD, prefetch
 
 __all__ = ["KEPT", "enter", "mean_interest", "origin", "spread", "visit"]
 
@@ -28,7 +29,17 @@ BASIS = np.uint64(0xCBF29CE484222325)
 PRIME = np.uint64(0x100000001B3)
 TOP = np.uint64(63)
 
+# Numbers of four bytes in a cache line.
+LINE = 16
+
 PRICE, WORD = ord("p"), ord("w")
+
+
+@inlined
+def _remainder(number: Any, size: Any) -> Any:
+    """Divide and give what is left; where the size is a power of two, as it mostly is, without the division."""
+    less = size - np.uint64(1)
+    return number & less if size & less == np.uint64(0) else number % size
 
 
 @kernel
@@ -38,7 +49,8 @@ def spread(state: Any, amount: float, vector: Any) -> None:
     for _ in range(SPREAD):
         state += GOLDEN
         mixed = mix(state)
-        vector[np.int64((mixed >> np.uint64(1)) % size)] += amount if mixed >> TOP == np.uint64(0) else -amount
+        place = np.int64(_remainder(mixed >> np.uint64(1), size))
+        vector[place] += amount if mixed >> TOP == np.uint64(0) else -amount
 
 
 @kernel
@@ -102,6 +114,14 @@ def origin(numbers: Any, item: int) -> Any:
     return np.uint64(numbers[item])
 
 
+@inlined
+def _ask_for(item: int, visited: Any, context: Any) -> None:
+    """Have an item's context at hand some steps later."""
+    prefetch(visited, item, 0)
+    for d in range(0, context.shape[1], LINE):
+        prefetch(context, item, d)
+
+
 @kernel
 def visit(
     users: NDArray[np.int32],
@@ -117,6 +137,13 @@ def visit(
     """Exchange index vectors between each visited item and the user's last ones, and put it under its tokens."""
     kept = recent.shape[1]
     for n in range(items.shape[0]):
+        if n + 2 * AHEAD < items.shape[0]:
+            prefetch(recent, users[n + 2 * AHEAD], 0)
+        if n + AHEAD < items.shape[0]:
+            _ask_for(items[n + AHEAD], visited, context)
+            prefetch(item_tokens, items[n + AHEAD], 0)
+            for place in range(kept):
+                _ask_for(max(recent[users[n + AHEAD], place], 0), visited, context)
         item, last = items[n], recent[users[n]]
         if last[0] == item:
             continue
