@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import faust
 from faust.transport.drivers import aiokafka as driver
@@ -37,12 +38,12 @@ class Worker(faust.Worker):
     """
 
     async def stop(self) -> None:
-        """Stop all parts in order, within so many seconds."""
+        """Stop all parts in order; the process ends within so many seconds from now."""
         watch = threading.Timer(LONGEST_SECONDS, _end_at_once, [self.loop])
+        # It goes with the process, and not before: a thread that a part left behind would keep the interpreter waiting.
         watch.daemon = True
         watch.start()
         await super().stop()
-        watch.cancel()
 
     def _gather_all(self) -> None:
         left = asyncio.all_tasks(self.loop)
@@ -58,11 +59,19 @@ class Worker(faust.Worker):
 def _end_at_once(loop: asyncio.AbstractEventLoop) -> None:
     """End the process, from a thread: the loop may stand still. Nothing is lost, for a worker may be killed at any time."""
     try:
-        places = sorted({_place(task.get_coro()) for task in asyncio.all_tasks(loop)})
+        waiting = sorted({_place(task.get_coro()) for task in asyncio.all_tasks(loop)}) + sorted(_threads())
         said = "not ended within %g s, ending at once; Kafka keeps what is not done. What still waits: %s"
-        log.error(said, LONGEST_SECONDS, "; ".join(places))
+        log.error(said, LONGEST_SECONDS, "; ".join(waiting))
     finally:  # also where the tasks change while they are looked at
         os._exit(FAILED)
+
+
+def _threads() -> Iterator[str]:
+    """Name the threads for which the interpreter waits before it ends, and where they are."""
+    frames = sys._current_frames()  # noqa: SLF001 - Python's documented way to see where other threads are
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon and (frame := frames.get(thread.ident or 0)):
+            yield f"thread {thread.name} in {frame.f_code.co_qualname}:{frame.f_lineno}"
 
 
 def _place(waiting: object) -> str:

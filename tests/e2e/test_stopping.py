@@ -121,20 +121,30 @@ def test_a_restarted_worker_goes_on_where_it_was(broker, options, worker):
 
 
 class Stuck(WorkerProcess):
-    """A worker of which a part never ends."""
+    """A worker with a part that never ends: ``wrong`` is Python that breaks it."""
+
+    wrong = ""
 
     def _command(self) -> list[str]:
-        wrong = "import asyncio, streams.closing, streams.serving as s\nstreams.closing.LONGEST_SECONDS = 2.0\n"
-        wrong += "async def never(self): await asyncio.Event().wait()\ns.Serving.on_stop = never\n"
-        return [sys.executable, "-c", f"{wrong}from streams.cli import main\nmain(['worker'])"]
+        short = "import asyncio, threading, streams.closing, streams.serving as s\nstreams.closing.LONGEST_SECONDS = 2.0\n"
+        return [sys.executable, "-c", f"{short}{self.wrong}\nfrom streams.cli import main\nmain(['worker'])"]
 
 
-def test_a_worker_of_which_a_part_waits_for_ever_ends_and_says_where(broker, options):
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ("async def never(self): await asyncio.Event().wait()\ns.Serving.on_stop = never", "> never:3"),
+        ("threading.Thread(target=threading.Event().wait, name='left').start()", "thread left in Condition.wait:"),
+    ],
+    ids=["part", "thread"],
+)
+def test_a_worker_of_which_a_part_waits_for_ever_ends_and_says_where(broker, options, wrong, where):
     with closing(Stuck(options(broker))) as stuck:
+        stuck.wrong = wrong
         stuck.start()
         os.kill(stuck.pid, signal.SIGTERM)
         wait_until_sync(lambda: not stuck.alive, within=SECONDS, what="it ends")
         stuck.kill()
         assert stuck.exit_code == 1
         assert "not ended within 2 s" in stuck.words()
-        assert "> never:3" in stuck.words()
+        assert where in stuck.words()
