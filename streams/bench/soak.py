@@ -1,6 +1,7 @@
 """Soak: a steady load for half an hour, with users and items that come and go; whether memory and latency stay as they are.
 
-The models hold a tenth more users and items than are active, as whoever runs for long would have it: who left makes room.
+The models hold a tenth more users and items than are active, and the worker as many profiles, as whoever runs for long would
+have it: who left makes room.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
@@ -20,13 +21,14 @@ from streams.bench.filling import fill
 from streams.bench.load import Listener, Sender, Sent, listening, sending
 from streams.bench.memory import around
 from streams.bench.panels import Lines
-from streams.bench.place import Place, page, reading, wait_applied, working
+from streams.bench.place import SESSION_MS, Place, page, reading, wait_applied, working
 from streams.bench.schedule import Answers, Schedule
 from streams.bench.world import ITEMS, USERS, World
 from streams.security import redis_url
 
 if TYPE_CHECKING:
     from streams.demo_worker import Worker
+    from streams.settings import Settings
 
 ROOM = 1.1  # users and items that the models hold, for each that is active at a time
 CHURN = 0.01  # of the users and of the items are new each minute
@@ -56,8 +58,7 @@ def run(place: Place, wanted: Wanted) -> Told:
     """Load a worker that has learned `count` events before, at `rate` for `seconds` or until Ctrl-C; once."""
     fresh = CHURN / (60 * wanted.rate)
     events = max(10, int(wanted.rate * wanted.seconds))
-    limits = {"max_users": int(ROOM * USERS), "max_items": int(ROOM * ITEMS)}
-    with place.figure("soak", models=place.settings.models.model_copy(update=limits)) as settings:
+    with place.figure("soak", **_bounded(place.settings)) as settings:
         place.say(f"soak: {wanted.count:,} events are learned before")
         fill(settings, World(fresh=fresh), wanted.count)
         with reading(settings) as reader, working(settings) as worker, closing(_redis(place)) as redis:
@@ -71,6 +72,14 @@ def run(place: Place, wanted: Wanted) -> Told:
                 listener.end()
                 watch.sample()
     return told(watch.samples, sent, watch.answers.left(sent.count - 1), wanted.rate)
+
+
+def _bounded(settings: Settings) -> dict[str, Any]:
+    users, items = int(ROOM * USERS), int(ROOM * ITEMS)
+    return {
+        "models": settings.models.model_copy(update={"max_users": users, "max_items": items}),
+        "intake": settings.intake.model_copy(update={"cached_users": users, "session_timeout_ms": SESSION_MS}),
+    }
 
 
 def _redis(place: Place) -> Redis:
