@@ -21,7 +21,7 @@ class Kind:
     with_all: bool = True
 
 
-# 20 s at 2,000/s; 20,000 reads; a million events; 150,000 purchases.
+# 20 s at 2,000/s; 20,000 reads; a million events; 150,000 purchases; before the soak as many as fill the users' histories.
 FIGURES: Final[Mapping[str, Kind]] = {
     "throughput": Kind(1.0),
     "workers": Kind(0.5),
@@ -32,7 +32,7 @@ FIGURES: Final[Mapping[str, Kind]] = {
     "restart": Kind(5.0),
     "models": Kind(0.5, servers=False),
     "quality": Kind(0.75, servers=False),
-    "soak": Kind(0.4, with_all=False),
+    "soak": Kind(10.0, with_all=False),
 }
 EVERY: Final = "all"
 NAMES: Final = (*FIGURES, EVERY)

@@ -1,14 +1,14 @@
 """Soak: a steady load for half an hour, with users and items that come and go; whether memory and latency stay as they are.
 
 The models hold a tenth more users and items than are active, and the worker as many profiles, as whoever runs for long would
-have it: who left makes room.
+have it: who left makes room. Histories are full before it begins, for until they are they grow with every event.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -62,7 +62,7 @@ def run(place: Place, wanted: Wanted) -> Told:
         place.say(f"soak: {wanted.count:,} events are learned before")
         fill(settings, World(fresh=fresh), wanted.count)
         with reading(settings) as reader, working(settings) as worker, closing(_redis(place)) as redis:
-            wait_applied(worker, reader, wanted.count)
+            wait_applied(worker, reader, wanted.count, _progress(place, wanted.count))
             schedule = Schedule(wanted.rate, events, 0, World(seed=1, fresh=fresh))
             with listening(settings, settings.topics.recommendations) as listener, sending(settings, schedule) as sender:
                 watch = Watch(worker, redis, listener, Answers(schedule.due(sender.begin)), sender.begin)
@@ -80,6 +80,19 @@ def _bounded(settings: Settings) -> dict[str, Any]:
         "models": settings.models.model_copy(update={"max_users": users, "max_items": items}),
         "intake": settings.intake.model_copy(update={"cached_users": users, "session_timeout_ms": SESSION_MS}),
     }
+
+
+def _progress(place: Place, count: int) -> Callable[[int], None]:
+    """Tell now and then how many of the events before are learned."""
+    told = time.monotonic()
+
+    def look(done: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TELL:
+            told = time.monotonic()
+            place.say(f"soak: {done:,} of {count:,} events learned")
+
+    return look
 
 
 def _redis(place: Place) -> Redis:

@@ -70,7 +70,8 @@ def bench(
     quality     HR@10 and MRR@20 of the blend on 150,000 real purchases, the first fifth not counted, with
                 repeats and without; with --data on your files too, with the items.csv.gz beside an
                 events.csv.gz as catalogue                                                                7 minutes
-    soak        2,000 events/s, each minute 1 % of users and items new: growth of memory and latency    30 minutes
+    soak        2,000 events/s on full histories, each minute 1 % of users and items new: growth of
+                memory and latency                                                                       40 minutes
 
     Peers take turns with the figure, run by run: a Faust agent that does nothing, on the same broker; a loop that only
     decodes; Redis with the worker's own writes and nothing else; the harness without a worker; each source alone, and
