@@ -63,7 +63,7 @@ def run(place: Place, wanted: Wanted) -> Told:
         fill(settings, World(fresh=fresh), wanted.count)
         with reading(settings) as reader, working(settings) as worker, closing(_redis(place)) as redis:
             wait_applied(worker, reader, wanted.count, _progress(place, wanted.count))
-            schedule = Schedule(wanted.rate, events, 0, World(seed=1, fresh=fresh))
+            schedule = Schedule(wanted.rate, events, wanted.count, World(seed=1, fresh=fresh))
             with listening(settings, settings.topics.recommendations) as listener, sending(settings, schedule) as sender:
                 watch = Watch(worker, redis, listener, Answers(schedule.due(sender.begin)), sender.begin)
                 sent = _watched(place, watch, sender, wanted)
@@ -71,7 +71,7 @@ def run(place: Place, wanted: Wanted) -> Told:
                 time.sleep(SETTLE)
                 listener.end()
                 watch.sample()
-    return told(watch.samples, sent, watch.answers.left(sent.count - 1), wanted.rate)
+    return told(watch.samples, sent, watch.answers.left(wanted.count + sent.count - 1), wanted.rate)
 
 
 def _bounded(settings: Settings) -> dict[str, Any]:

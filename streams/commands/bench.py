@@ -71,7 +71,7 @@ def bench(
                 repeats and without; with --data on your files too, with the items.csv.gz beside an
                 events.csv.gz as catalogue                                                                7 minutes
     soak        2,000 events/s on full histories, each minute 1 % of users and items new: growth of
-                memory and latency                                                                       40 minutes
+                the worker's memory and latency                                                          40 minutes
 
     Peers take turns with the figure, run by run: a Faust agent that does nothing, on the same broker; a loop that only
     decodes; Redis with the worker's own writes and nothing else; the harness without a worker; each source alone, and
