@@ -9,16 +9,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any
 
 from streams.watched import WatchedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tests.forking import ForkServer
-
-PLAIN = [sys.executable, "-m", "streams.cli", "worker"]
+    from collections.abc import Mapping
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -38,8 +34,6 @@ class WorkerProcess(WatchedServer):
     title = "the worker"
     patience = 120.0  # where all cores have other work
     farewell = signal.SIGINT
-    # Where many are started, what makes plain ones cheaper; else each is a new Python.
-    forks: ClassVar[ForkServer | None] = None
 
     def __init__(self, settings: Mapping[str, Any], arguments: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -80,16 +74,7 @@ class WorkerProcess(WatchedServer):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def _command(self) -> list[str]:
-        return [*PLAIN, *self.arguments]
-
-    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        # Several processes find each other by the program that was started.
-        if self.forks is None or list(command[: len(PLAIN)]) != PLAIN or "--processes" in command:
-            return super()._launch(command)
-        assert self._watch is not None
-        assert self._watch.stdin is not None
-        forked = self.forks.fork(command[3:], self._environment(), self.log, self._watch.stdin.fileno())
-        return cast("subprocess.Popen[bytes]", forked)  # it has what is used of one
+        return [sys.executable, "-m", "streams.cli", "worker", *self.arguments]
 
     def _environment(self) -> dict[str, str]:
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
