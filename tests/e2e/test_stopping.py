@@ -78,7 +78,7 @@ def test_ctrl_c_ends_a_worker_whose_broker_is_gone(own_broker, worker):
     broker = own_broker()
     orphan = worker(broker).start()
     broker.stop()
-    wait_until_sync(lambda: orphan.get("/ready")[0] == 503, within=60, what="the worker is not ready")
+    wait_until_sync(lambda: orphan.get("/ready", timeout=10.0)[0] == 503, within=60, what="the worker is not ready")
     assert ends(orphan, signal.SIGINT) == 0
 
 

@@ -45,6 +45,8 @@ def test_a_redis_restart_under_load_loses_nothing_and_is_said_once(crew, outside
         sending.reaches(1_000)
         redis_server.stop()
         wait_until_sync(lambda: worker.get("/ready")[0] == 503, within=60, what="the worker is not ready")
+        # A Redis that is back at once was away for nobody: its client tries again by itself.
+        wait_until_sync(lambda: "waiting and trying again" in worker.words(), within=60, what="the worker says that it waits")
         redis_server.start()
     assert_everything(outside, events, sending.places)
     assert worker.words().count("waiting and trying again") == 1, worker.words()
