@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streams.models.chance import GOLDEN, mix
 from streams.models.compile import inlined, kernel
 from streams.models.decay import weight
+from streams.models.pool import LINE
 from streams.models.prefetch import AHEAD, prefetch
 
 __all__ = ["KEPT", "enter", "mean_interest", "origin", "spread", "visit"]
@@ -28,9 +29,6 @@ KEPT = 1.0 - 1.0 / 512.0
 BASIS = np.uint64(0xCBF29CE484222325)
 PRIME = np.uint64(0x100000001B3)
 TOP = np.uint64(63)
-
-# Numbers of four bytes in a cache line.
-LINE = 16
 
 PRICE, WORD = ord("p"), ord("w")
 
