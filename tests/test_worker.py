@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from streams.embedded import Broker
 from streams.settings import Settings
 from tests.fixtures.workers import Tree, merged
-from tests.worker import environment
+from tests.worker import WorkerProcess, environment
 
 
 def test_settings_become_variables() -> None:
@@ -23,3 +28,25 @@ def test_two_tests_share_no_name(options: Callable[..., Tree], settings: Callabl
     assert (checked.partitions, checked.intake.batch_ms, checked.brokers) == (2, 5, broker.address)
     assert checked.topics.events == options(broker)["topics"]["events"] != "events"
     assert checked.group != "group"
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_forked_worker_is_a_process_as_any_other(worker: Callable[..., WorkerProcess], broker: Broker, forked: bool) -> None:
+    one = worker(broker, log={"format": "json"})
+    one.forked = forked
+    one.start()
+    process = Path(f"/proc/{one.pid}")
+    assert Path(process / "cwd").readlink() == one.folder
+    assert os.getsid(one.pid) == one.pid
+    files = {file.name: str(file.readlink()) for file in (process / "fd").iterdir()}
+    assert (files["0"], files["1"], files["2"]) == ("/dev/null", str(one.log), str(one.log))
+    others = [
+        path for number, path in files.items() if int(number) > 2 and not path.startswith(("socket:", "anon_inode:", "pipe:"))
+    ]
+    assert others == []
+    assert one.words().startswith("{")
+    one.stop()
+    assert one.exit_code == 0
+    one.start()
+    one.kill()
+    assert one.exit_code == -signal.SIGKILL

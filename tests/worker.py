@@ -9,12 +9,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from streams.watched import WatchedServer
+from tests.forking import fork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+PLAIN = [sys.executable, "-m", "streams.cli"]
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -34,6 +37,7 @@ class WorkerProcess(WatchedServer):
     title = "the worker"
     patience = 120.0  # where all cores have other work
     farewell = signal.SIGINT
+    forked = True  # else it is a new Python
 
     def __init__(self, settings: Mapping[str, Any], arguments: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -74,7 +78,16 @@ class WorkerProcess(WatchedServer):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "streams.cli", "worker", *self.arguments]
+        return [*PLAIN, "worker", *self.arguments]
+
+    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        # Several processes find each other by the program that was started.
+        if not self.forked or list(command[: len(PLAIN)]) != PLAIN or "--processes" in command:
+            return super()._launch(command)
+        assert self._watch is not None
+        assert self._watch.stdin is not None
+        forked = fork(command[len(PLAIN) :], self._environment(), self.log, self._watch.stdin.fileno())
+        return cast("subprocess.Popen[bytes]", forked)  # it has what is used of one
 
     def _environment(self) -> dict[str, str]:
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
