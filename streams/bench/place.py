@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,9 @@ class Place:
     say: Say = field(default=lambda _: None)
 
     @contextmanager
-    def figure(self, name: str, *, events: str = "", session_ms: int = SESSION_MS, **over: object) -> Iterator[Settings]:
+    def figure(
+        self, name: str, *, events: str = "", intake: Mapping[str, int] | None = None, **over: object
+    ) -> Iterator[Settings]:
         """Settings on topics and keys of their own, which are removed when the figure is measured; `events` may be another's."""
         own = f"bench-{name}-{secrets.token_hex(3)}"
         topics = {role: f"{own}.{role}" for role in ("events", "items", "recommendations", "segments", "dead", "learned")}
@@ -57,7 +59,7 @@ class Place:
                 "group": own,
                 "prefix": f"{own}:",
                 "topics": self.settings.topics.model_copy(update=names),
-                "intake": self.settings.intake.model_copy(update={"session_timeout_ms": session_ms}),
+                "intake": self.settings.intake.model_copy(update={"session_timeout_ms": SESSION_MS, **(intake or {})}),
             }
             | over
         )

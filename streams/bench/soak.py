@@ -21,14 +21,14 @@ from streams.bench.filling import fill
 from streams.bench.load import Listener, Sender, Sent, listening, sending
 from streams.bench.memory import around
 from streams.bench.panels import Lines
-from streams.bench.place import SESSION_MS, Place, page, reading, wait_applied, working
+from streams.bench.place import Place, page, reading, wait_applied, working
 from streams.bench.schedule import Answers, Schedule
 from streams.bench.world import ITEMS, USERS, World
 from streams.security import redis_url
 
 if TYPE_CHECKING:
     from streams.demo_worker import Worker
-    from streams.settings import Settings
+    from streams.knobs.models import ModelKnobs
 
 ROOM = 1.1  # users and items that the models hold, for each that is active at a time
 CHURN = 0.01  # of the users and of the items are new each minute
@@ -58,7 +58,7 @@ def run(place: Place, wanted: Wanted) -> Told:
     """Load a worker that has learned `count` events before, at `rate` for `seconds` or until Ctrl-C; once."""
     fresh = CHURN / (60 * wanted.rate)
     events = max(10, int(wanted.rate * wanted.seconds))
-    with place.figure("soak", **_bounded(place.settings)) as settings:
+    with place.figure("soak", **_bounded(place.settings.models)) as settings:
         place.say(f"soak: {wanted.count:,} events are learned before")
         fill(settings, World(fresh=fresh), wanted.count)
         with reading(settings) as reader, working(settings) as worker, closing(_redis(place)) as redis:
@@ -74,12 +74,9 @@ def run(place: Place, wanted: Wanted) -> Told:
     return told(watch.samples, sent, watch.answers.left(wanted.count + sent.count - 1), wanted.rate)
 
 
-def _bounded(settings: Settings) -> dict[str, Any]:
+def _bounded(models: ModelKnobs) -> dict[str, Any]:
     users, items = int(ROOM * USERS), int(ROOM * ITEMS)
-    return {
-        "models": settings.models.model_copy(update={"max_users": users, "max_items": items}),
-        "intake": settings.intake.model_copy(update={"cached_users": users, "session_timeout_ms": SESSION_MS}),
-    }
+    return {"models": models.model_copy(update={"max_users": users, "max_items": items}), "intake": {"cached_users": users}}
 
 
 def _progress(place: Place, count: int) -> Callable[[int], None]:

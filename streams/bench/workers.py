@@ -44,7 +44,7 @@ def run(place: Place, wanted: Wanted) -> Told:
 
 def _rate(place: Place, count: int, workers: int) -> float:
     session = max(SESSION_MS, int(count / SLOWEST))
-    with place.figure("workers", session_ms=session) as settings, reading(settings) as reader:
+    with place.figure("workers", intake={"session_timeout_ms": session}) as settings, reading(settings) as reader:
         fill(settings, World(), 0)  # makes the topics, so that partitions are there to be shared
         with crew(settings, workers) as both:
             wait_shared(both, settings.partitions)
