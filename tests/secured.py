@@ -63,10 +63,18 @@ class SecuredKafka(ApacheKafka):
     ``SSL`` and ``SASL_SSL`` want a certificate of the client; users log in by SCRAM, and by PLAIN without TLS.
     """
 
-    def __init__(self, jars: Path, certificates: Certificates, users: Sequence[str], settings: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        jars: Path,
+        certificates: Certificates,
+        users: Sequence[str],
+        settings: Mapping[str, str] = {},
+        *,
+        brief: bool = True,
+    ) -> None:
         self.ports = {listener: free_port() for listener in LISTENERS}
         self.users = users
-        super().__init__(jars)
+        super().__init__(jars, brief=brief)
         certificate, key = certificates.issue("kafka")
         store = certificates.folder / "kafka.store"
         store.write_text(Path(key).read_text(encoding="utf-8") + Path(certificate).read_text(encoding="utf-8"), encoding="utf-8")

@@ -90,7 +90,7 @@ def _kafka() -> tuple[Broker | ApacheKafka, str]:
     if found.returncode != 0:
         return Broker(), f"the embedded broker ({found.stderr.strip()})"
     jars = Path(found.stdout.strip())
-    return ApacheKafka(jars, heap=HEAP), f"Apache Kafka {jars.name.rpartition('-')[2]}"
+    return ApacheKafka(jars, heap=HEAP, brief=False), f"Apache Kafka {jars.name.rpartition('-')[2]}"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from tests.fixtures.workers import TOPICS, Tree
 from tests.live.conftest import shopping
 from tests.live.test_security_live import WORKER, everything_to
 from tests.outside import Outside
-from tests.secured import PASSWORD, SecuredKafka, SecuredRedis
+from tests.secured import PASSWORD, Certificates, SecuredKafka, SecuredRedis
 from tests.waiting import wait_until_sync
 from tests.worker import WorkerProcess
 
@@ -34,6 +34,13 @@ pytestmark = pytest.mark.timeout(1_200)
 def open_redis() -> Iterator[RedisServer]:
     """The same server as the secured one, without TLS."""
     with RedisServer(binary=shutil.which("redis-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secured_kafka(kafka_jars: Path, certificates: Certificates) -> Iterator[SecuredKafka]:
+    """It compiles well: its share of what TLS costs is what a shop's own would have."""
+    with SecuredKafka(kafka_jars, certificates, (WORKER,), brief=False) as server:
         yield server
 
 
