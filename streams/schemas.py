@@ -97,7 +97,9 @@ REASONS: Final = {
     "bad_brand": "validate: `brand`, likewise",
     "bad_url": "validate: `url`, likewise",
     "bad_image": "validate: `image`, likewise",
-    "bad_category": "validate: an item's `category` is neither such a string nor a list of them",
+    "bad_category": (
+        f"validate: an item's `category` is neither such a string nor a list of them, or of more than {LIST_LENGTH} steps"
+    ),
     "bad_tags": f"validate: an item's `tags` are not a list of at most {LIST_LENGTH} strings",
     "bad_price": "validate: an item's `price` is not a number of 0 or more",
     "bad_available": "validate: an item's `available` is neither true nor false",
@@ -351,10 +353,14 @@ def _same(keyed: str | None, named: str | None) -> str:
 
 def _path(found: object) -> tuple[str, ...]:
     """Take a category as a list of steps, or as one string with the steps between slashes or angles."""
-    steps = _STEP.split(whole) if isinstance(found, str) and (whole := text("category", found, BadItem)) else None
-    if steps is None:
+    whole = text("category", found, BadItem) if isinstance(found, str) else None
+    if whole is None:
         return texts("category", found or None, BadItem)
-    return tuple(step.strip() for step in steps if step.strip())
+    steps = tuple(step.strip() for step in _STEP.split(whole) if step.strip())
+    if len(steps) > LIST_LENGTH:
+        many = f"`category` must have at most {LIST_LENGTH} steps, found {len(steps)}; leave some out."
+        raise BadItem("validate", "bad_category", many)
+    return steps
 
 
 def _available(found: object) -> bool:

@@ -304,6 +304,12 @@ class TestAnItem:
     def test_has_a_category_path_however_it_is_written(self, category):
         assert decode_item(b"tea", json.dumps({"category": category}).encode()).category == ("grocery", "drinks")
 
+    def test_has_a_category_of_as_many_steps_however_it_is_written(self):
+        steps = [f"step {n}" for n in range(64)]
+        written = "/".join(steps), steps
+        found = {decode_item(b"tea", json.dumps({"category": category}).encode()) for category in written}
+        assert found == {Item("tea", category=tuple(steps))}
+
     def test_without_content_in_a_field_has_none(self):
         entry = {"name": "", "brand": None, "category": "", "tags": [], "price": None, "available": None}
         assert decode_item(b"tea", json.dumps(entry).encode()) == Item("tea")
@@ -330,6 +336,7 @@ class TestAnItem:
             (b"tea", json.dumps({"tags": ["a"] * 65}).encode(), "bad_tags"),
             (b"tea", b'{"category": {"a": 1}}', "bad_category"),
             (b"tea", b'{"category": 1.5}', "bad_category"),
+            (b"tea", json.dumps({"category": "a/" * 65}).encode(), "bad_category"),
             (b"tea", b'{"available": 1}', "bad_available"),
             (b"tea", b'{"name": [1]}', "bad_name"),
             (b"tea", json.dumps({"url": "x" * 5_000}).encode(), "bad_url"),

@@ -19,7 +19,7 @@ __all__ = ["Candidates", "blend", "choose", "dread", "eligible", "new_candidates
 
 
 # A score that is almost nothing is none: below the least normal float32, relative scores would be no numbers.
-ALMOST_NOTHING = 1e-30
+ALMOST_NOTHING = np.float32(1e-30)
 # The logarithm of visits at which that trait ends.
 MANY = 24.0
 
@@ -96,7 +96,8 @@ def choose(rings: Any, users: int, dampings: Any, heard: Any, available: Any, po
     """
     rows, heaps, least = pool.rows, candidates.heaps, candidates.least
     parts = (rows.shape[1] - FIRST_PART) // 2
-    least[:] = 0.0
+    for at in range(FIRST_PART):
+        least[at] = ALMOST_NOTHING if heard[POOLED[at]] != 0 else np.inf
     for row in range(pool.size[0]):
         item = np.int64(pool.items[row])
         visits = visits_of(rings, item)
@@ -104,17 +105,15 @@ def choose(rings: Any, users: int, dampings: Any, heard: Any, available: Any, po
         for q in range(FIRST_PART, FIRST_PART + parts):
             before += rows[row, q]
             after += rows[row, q + parts]
-        if before + after > 0.0:
-            rows[row, COVISIT_AT] = (before + after) * _damped(visits, dampings[0])
-            rows[row, NEXT_AT] = after * _damped(visits, dampings[1])
-        if rows[row, NEIGHBORS_AT] > 0.0:
-            rows[row, NEIGHBORS_AT] *= np.float32(rarity(visits, users))
+        # What is 0 stays so: to ask first costs more than to multiply, for nobody can guess the answer.
+        rows[row, COVISIT_AT] = (before + after) * _damped(visits, dampings[0])
+        rows[row, NEXT_AT] = after * _damped(visits, dampings[1])
+        rows[row, NEIGHBORS_AT] *= np.float32(rarity(visits, users))
         if not eligible(pool.flags[row], available, item):
             continue
         for at in range(FIRST_PART):
-            score = rows[row, at]
-            if score > ALMOST_NOTHING and score >= least[at] and heard[POOLED[at]] != 0:
-                least[at] = offer(heaps, POOLED[at], candidates.sizes, key(score, item))
+            if rows[row, at] >= least[at]:
+                least[at] = max(offer(heaps, POOLED[at], candidates.sizes, key(rows[row, at], item)), ALMOST_NOTHING)
     for source in range(heaps.shape[0]):
         best_first(candidates.heaps, source, candidates.sizes[source])
 

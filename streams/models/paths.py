@@ -103,14 +103,16 @@ def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, traced: A
             if crowd.shared[row] >> q & 1:
                 recency += decays.recent[q]
         user = np.int64(crowd.users[row])
-        for position in range(max(rings.user_count[user] - length, 0), rings.user_count[user]):
-            cell = position % length
-            item = np.int64(rings.user_items[user, cell])
+        end = rings.user_count[user]
+        cell = max(end - length, 0) % length
+        for position in range(max(end - length, 0), end):
+            at, cell = cell, cell + 1 if cell + 1 < length else 0
+            item = np.int64(rings.user_items[user, at])
             rank = np.int64(ranks[item]) if item >= 0 else -1
             if rank < 0:
                 continue
             # Weights of very old items vanish.
-            by_neighbor = similar * rings.user_weights[user, cell] / crowd.dots[row] if crowd.dots[row] > 0.0 else 0.0
+            by_neighbor = similar * rings.user_weights[user, at] / crowd.dots[row] if crowd.dots[row] > 0.0 else 0.0
             by_path = along * decays.apart[abs(position - crowd.met[row])] / recency
             for q in range(recent):
                 if crowd.shared[row] >> q & 1:

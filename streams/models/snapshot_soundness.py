@@ -11,7 +11,7 @@ from streams.models.dbstream import DBStream
 from streams.models.ids import Packed
 from streams.models.kmeans import KMeans
 from streams.models.naming import USED
-from streams.models.soundness import END_OF_TIME, Unsound, check_ids
+from streams.models.soundness import END_OF_TIME, MOST, Unsound, check_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +97,18 @@ _INDEXES: Final = {
 }
 _ANY: Final = 1 << 62
 _CLUSTER_STATES: Final = ("segments.held_times",)  # a row without a time has NaN for one
+# What is infinite where nothing is yet: times of nothing, places of centers, and what is counted down to.
+_ENDLESS: Final = (
+    "solved_at",
+    "solved_centers",
+    "popularity.landmarks",
+    "popularity.first_seen",
+    "habits.landmark",
+    "segments.centers",
+    "segments.state",
+)
+# Products and sums of these are taken: they must stay finite too.
+_MODEST: Final = ("catalog.", "visits.", "blend.")
 
 
 def check_arrays(models: Models, arrays: Mapping[str, Array]) -> None:
@@ -158,6 +170,8 @@ def _check_values(name: str, array: Array, sizes: Mapping[str, int]) -> None:
         return
     if array.dtype.kind == "f":
         _check(name in _CLUSTER_STATES or not np.isnan(array).any(), f"{name} holds what is no number")
+        most = MOST if name.startswith(_MODEST) else np.finfo(array.dtype).max
+        _check(name in _CLUSTER_STATES + _ENDLESS or np.abs(array).max() <= most, f"{name} holds what is too large")
     elif name in _INDEXES:
         least, below = _INDEXES[name]
         _check(array.min() >= least and array.max() < sizes[below], f"{name} points outside")

@@ -190,6 +190,19 @@ def test_a_snapshot_that_inflates_to_more_than_its_header_says_is_refused_before
     ],
 )
 def test_a_snapshot_that_points_outside_is_refused(world, array, value):
+    with pytest.raises(Refusal, match="The newest snapshot is damaged"):
+        thaw(with_first(world, array, lambda width: value.to_bytes(width, "little", signed=True)), world.parameters)
+
+
+@pytest.mark.parametrize("array", ["catalog.content", "catalog.context", "visits.user_weights", "blend.weights"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30])
+def test_a_snapshot_of_numbers_that_are_none_or_overflow_is_refused(world, array, value):
+    with pytest.raises(Refusal, match=rf"The newest snapshot is damaged \({array} holds what is "):
+        thaw(with_first(world, array, lambda width: np.array(value, f"<f{width}").tobytes()), world.parameters)
+
+
+def with_first(world, array, bytes_of):
+    """The snapshot with another first value of an array, of which the bytes are asked for by their number."""
     header, body = taken_apart(world)
     at = 0
     for name, dtype, shape in header["arrays"]:
@@ -197,9 +210,8 @@ def test_a_snapshot_that_points_outside_is_refused(world, array, value):
             break
         at += int(dtype[2]) * int(np.prod(shape))
     width = int(dtype[2])
-    body[at : at + width] = value.to_bytes(width, "little", signed=True)
-    with pytest.raises(Refusal, match="The newest snapshot is damaged"):
-        thaw(put_together(world, header, body), world.parameters)
+    body[at : at + width] = bytes_of(width)
+    return put_together(world, header, body)
 
 
 @pytest.mark.parametrize("dtype", ["|O", "<f2", "(9,9)f8", "i8,f8", "<M8[s]", ""])
