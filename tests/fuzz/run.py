@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import mmap
 import multiprocessing as mp
 import multiprocessing.connection
@@ -27,8 +29,9 @@ FAULTS = 20  # that are told apart before a target is given up
 _HEADER = 8
 
 # Forks of one clean process that has imported everything: a fork of this one, which may have threads, could hang.
+# The same one forks the workers of the tests, so what they share is asked for here too.
 _CONTEXT = mp.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.fuzz.targets"])
+_CONTEXT.set_forkserver_preload(["tests.preloaded", "tests.fuzz.targets"])
 
 
 @dataclass
@@ -117,10 +120,17 @@ def _tried(name: str, seconds: float, seed: int, room: mmap.mmap) -> Result:
         if took > SLOW:
             result.faults.setdefault("slow", (data, f"took {took:.1f} s"))
         if result.tried == WARM:
-            before = me.memory_info().rss
-    result.grown = me.memory_info().rss - before if before else 0
+            before = _held(me)
+    result.grown = _held(me) - before if before else 0
     target.close()
     return result
+
+
+def _held(me: psutil.Process) -> int:
+    """Give the bytes that are in use: the allocator keeps what was freed, in holes between what is."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(me.memory_info().rss)
 
 
 def _try(result: Result, target: Target, data: bytes) -> float:
