@@ -133,7 +133,7 @@ def _settle(models: Models, items: Int32, segments: Int16) -> None:
     earliest, alone = np.zeros(len(items)), np.zeros(len(items), np.bool_)
     walked = rings(models.visits)
     _look(items, walked, earliest, alone)
-    models.popularity.settle(items, segments[segments >= 0], earliest, walked)
+    models.popularity.settle(items, segments[segments >= 0], earliest, walked, models.visits.user_segments)
     # Nobody visited another item beside these, so what remains in their vectors is rounding.
     models.catalog.context[items[alone]] = 0
 

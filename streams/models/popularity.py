@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int16, Int32, Int64, column, inlined, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, column, inlined, kernel
 from streams.models.decay import exp2, gains, less, run_of, steps_to
 from streams.models.leaving import close_up, more, new_indexes, renumber
 
@@ -161,6 +161,20 @@ def _recount(items: Int32, half_life: float, landmark: float, walked: Rings, cou
         counts[item] = count if count >= LEAST else 0.0
 
 
+@kernel
+def _silence(items: Int32, segments: Int64, walked: Rings, user_segments: Int8, by_segment: Float32) -> None:
+    """Let nothing be left of segments' counts of items whose visits, which the rings hold, are all of others."""
+    length = user_segments.shape[1]
+    for n in range(items.size):
+        for segment in segments:
+            left = False
+            for cell in range(walked.item_count[items[n]]):
+                user, position = walked.item_users[items[n], cell], walked.item_positions[items[n], cell] % length
+                left |= user_segments[user, position] == segment
+            if not left:
+                by_segment[segment, items[n]] = 0
+
+
 @inlined
 def share_of(totals: Any, segment: int) -> Any:
     """Give a segment's share of all visits."""
@@ -307,7 +321,7 @@ class Popularity:
         less(self.totals, segments[told], long[told])
         less(self.totals, np.full(len(long), len(self.totals) - 1), long)
 
-    def settle(self, items: Int32, segments: Array, earliest: Float64, walked: Rings) -> None:
+    def settle(self, items: Int32, segments: Array, earliest: Float64, walked: Rings, user_segments: Int8) -> None:
         """Count anew what the rings hold wholly, after :meth:`take_back`, and rebuild the best lists.
 
         Beside the visits that were taken, those long before them may have been too little to be counted.
@@ -322,12 +336,16 @@ class Popularity:
             The earliest visit of each that is left, infinity where there is none; NaN where the rings do not hold all of them.
         walked : Rings
             The rings, without the visits that were taken.
+        user_segments : int8[U, L]
+            The segments of the visits in users' rings.
         """
         whole = items[~np.isnan(earliest)]
         for place, counts in enumerate((self.short, self.long)):
             _recount(whole, self._half_lives[place], self._landmarks[place], walked, counts)
         bare = items[earliest == np.inf]
         self.by_segment[:, bare] = 0
+        # What was rounded while far more was counted may be more than rounding beside the last visit that is taken.
+        _silence(whole, segments.astype(np.int64), walked, user_segments, self.by_segment)
         # A count that went down is of no concern to a list on which it is not.
         rows = np.union1d(segments, np.flatnonzero(np.isin(self.top_segment, bare).any(axis=1)))
         tops = [(self.short, self.top_short), (self.long, self.top_long)]

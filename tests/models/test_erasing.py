@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.models.blend import Blend
@@ -178,6 +178,7 @@ def test_that_holds_where_events_come_late_but_for_the_hour_when_days_begin(seed
 
 
 @PROPERTY
+@example(230871, [0, 1, 2])  # who counted much, then who counted little: the rounding of the first outlived the second
 @given(seeds, st.lists(persons, min_size=2, max_size=USERS, unique=True))
 def test_several_users_are_erased_at_once_as_one_after_the_other(seed: int, users: list[int]) -> None:
     log = made(seed)
