@@ -1,6 +1,6 @@
 """Workers by fork: each is a copy of a process that has imported all there is and loaded the kernels.
 
-A worker's start takes some 3 s of a core, four fifths of them for what is the same every time, and the tests start nearly two
+A worker's start takes some 4 s of a core, three quarters of them for what is the same every time, and the tests start nearly two
 hundred. What a worker does with its own command line, environment, folder and signals is as after a start by exec.
 """
 
