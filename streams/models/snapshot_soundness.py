@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -169,12 +170,20 @@ def _check_values(name: str, array: Array, sizes: Mapping[str, int]) -> None:
     if not array.size:
         return
     if array.dtype.kind == "f":
-        _check(name in _CLUSTER_STATES or not np.isnan(array).any(), f"{name} holds what is no number")
-        most = MOST if name.startswith(_MODEST) else np.finfo(array.dtype).max
-        _check(name in _CLUSTER_STATES + _ENDLESS or np.abs(array).max() <= most, f"{name} holds what is too large")
+        _check_numbers(name, array)
     elif name in _INDEXES:
         least, below = _INDEXES[name]
         _check(array.min() >= least and array.max() < sizes[below], f"{name} points outside")
+
+
+def _check_numbers(name: str, array: Array) -> None:
+    if name in _CLUSTER_STATES:
+        return
+    # Without a copy of what may be most of the snapshot; what is no number is least and greatest of all.
+    least, greatest = float(array.min()), float(array.max())
+    _check(not math.isnan(least), f"{name} holds what is no number")
+    most = MOST if name.startswith(_MODEST) else math.inf if name in _ENDLESS else float(np.finfo(array.dtype).max)
+    _check(-most <= least and greatest <= most, f"{name} holds what is too large")
 
 
 def _check_sums(models: Models, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
