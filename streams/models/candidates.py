@@ -11,6 +11,7 @@ from streams.models.compile import inlined, lean
 from streams.models.content import likeness, speaks
 from streams.models.hidden import HIDDEN, activate, weigh_up
 from streams.models.pool import BARRED, COVISIT_AT, FIRST_PART, NEIGHBORS_AT, NEXT_AT, OWN, POOLED
+from streams.models.prefetch import AHEAD, prefetch
 from streams.models.rings import rarity, visits_of
 from streams.models.sources import DISLIKED, FEATURES, PLACE, SOURCES, VISITS
 from streams.models.top import best_first, index_of, key, offer, score_of
@@ -98,7 +99,10 @@ def choose(rings: Any, users: int, dampings: Any, heard: Any, available: Any, po
     parts = (rows.shape[1] - FIRST_PART) // 2
     for at in range(FIRST_PART):
         least[at] = ALMOST_NOTHING if heard[POOLED[at]] != 0 else np.inf
+    most = rings.item_count.shape[0] - 1
     for row in range(pool.size[0]):
+        if row + AHEAD < pool.size[0]:
+            prefetch(rings.item_count, min(pool.items[row + AHEAD], most), 0)
         item = np.int64(pool.items[row])
         visits = visits_of(rings, item)
         before = after = np.float32(0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from zlib import crc32
 
@@ -70,17 +71,18 @@ class Cache(FunctionCache):
 
 
 def fingerprint(function: Callable[..., object]) -> int:
-    """Sum up the code and constants of a kernel and of all kernels that it calls."""
+    """Sum up the code and constants of a kernel and of all kernels and intrinsics that it calls."""
     return crc32("\n".join(_parts(function, set())).encode())
 
 
 def _parts(function: Callable[..., object], seen: set[object]) -> Iterator[str]:
     seen.add(function)
-    code = function.__code__
-    yield code.co_code.hex()
-    values = [*code.co_consts, *(function.__globals__.get(name) for name in code.co_names)]
+    values: list[object] = [function.__code__]
     for value in values:
-        called = getattr(value, "py_func", None)
+        if isinstance(value, CodeType):
+            yield value.co_code.hex()
+            values += [*value.co_consts, *(function.__globals__.get(name) for name in value.co_names)]
+        called = getattr(value, "py_func", getattr(value, "_defn", None))  # of a kernel, of an intrinsic
         if called is not None and called not in seen:
             yield from _parts(called, seen)
         elif isinstance(value, Constant):

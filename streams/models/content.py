@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.compile import inlined, lean
+from streams.models.dot import dot
 from streams.models.pool import CONTENT_AT, LINE, MET, SEEN, place
 from streams.models.prefetch import AHEAD, prefetch
 
@@ -37,20 +38,13 @@ def shelves(catalog: Catalog) -> Shelves:
     )
 
 
-@lean
+@inlined
 def likeness(shelves: Any, item: int, interest: Any) -> float:
     """Give the cosine of a unit interest vector and the item's: unit content plus unit context; 0 where either is unknown."""
     if item >= shelves.content.shape[0] or item >= shelves.context.shape[0]:
         return 0.0
-    aa = bb = ab = ai = bi = np.float32(0.0)
-    for d in range(interest.shape[0]):
-        a, b, i = shelves.content[item, d], shelves.context[item, d], interest[d]
-        aa += a * a
-        bb += b * b
-        ab += a * b
-        ai += a * i
-        bi += b * i
-    return _cosine(aa, bb, ab, ai, bi)
+    a, b = shelves.content[item], shelves.context[item]
+    return _cosine(dot(a, a), dot(b, b), dot(a, b), dot(a, interest), dot(b, interest))
 
 
 @inlined
@@ -70,12 +64,7 @@ def resemblance(shelves: Any, item: int, other: int) -> float:
     if max(item, other) >= min(shelves.content.shape[0], shelves.context.shape[0]):
         return total
     for vectors in (shelves.content, shelves.context):
-        xx = yy = xy = 0.0
-        for d in range(vectors.shape[1]):
-            x, y = vectors[item, d], vectors[other, d]
-            xx += x * x
-            yy += y * y
-            xy += x * y
+        xx, yy, xy = dot(vectors[item], vectors[item]), dot(vectors[other], vectors[other]), dot(vectors[item], vectors[other])
         total += xy / math.sqrt(xx * yy) if xx > 0.0 and yy > 0.0 else 0.0
     return total
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.compile import inlined, kernel, lean
+from streams.models.dot import dot
 
 __all__ = ["CONTEXT", "HIDDEN", "Hidden", "Net", "activate", "add_up", "context_of", "effect", "weigh_up"]
 
@@ -74,9 +75,7 @@ def activate(net: Any, bias: Any, features: Any, layer: Any) -> None:
 @inlined
 def weigh_up(net: Any, weights: Any, features: Any, layer: Any) -> Any:
     """Score one candidate."""
-    score = np.float32(0.0)
-    for f in range(features.shape[0]):
-        score += weights[f] * features[f]
+    score = dot(weights, features)
     for h in range(layer.shape[0]):
         score += max(layer[h], np.float32(0.0)) * net.out[h]
     return score

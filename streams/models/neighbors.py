@@ -31,6 +31,8 @@ __all__ = [
 MEASURES = ("cosine", "pearson", "euclidean", "jaccard")
 COSINE, PEARSON, EUCLIDEAN, JACCARD = range(len(MEASURES))
 
+_ALMOST = 1.0 - 1e-6
+
 # Columns of the sums over co-rated items, x the user's rating and y the visitor's.
 X, Y, XX, YY, XY = range(5)
 
@@ -157,7 +159,7 @@ def gather(rings: Any, user: int, recent: Any, rated: bool, crowd: Any) -> None:
             other, position = np.int64(users[item, cell]), np.int64(positions[item, cell])
             if other < 0 or other == user or not count[other] - length <= position < count[other]:
                 continue
-            row = _meet(crowd, other, position, min(count[other], length))
+            row = _meet(crowd, other, position, min(count[other], length), rated)
             if crowd.shared[row] & bit != 0:
                 continue
             crowd.shared[row] |= bit
@@ -167,7 +169,7 @@ def gather(rings: Any, user: int, recent: Any, rated: bool, crowd: Any) -> None:
 
 
 @inlined
-def _meet(crowd: Any, user: int, position: int, length: int) -> Any:
+def _meet(crowd: Any, user: int, position: int, length: int, rated: bool) -> Any:
     row = np.int64(crowd.slots[user])
     if row < 0:
         row = crowd.size[0]
@@ -178,7 +180,7 @@ def _meet(crowd: Any, user: int, position: int, length: int) -> Any:
         crowd.met[row] = position
         crowd.lengths[row] = length
         crowd.dots[row] = 0.0
-        for column in range(crowd.sums.shape[1]):
+        for column in range(crowd.sums.shape[1] if rated else 0):
             crowd.sums[row, column] = 0.0
     return row
 
@@ -219,11 +221,15 @@ def _similarity(crowd: Any, row: int, measure: int, square: float, asked: int, l
 def nearest(recent: Any, measure: int, square: float, crowd: Any) -> None:
     """Keep the K most similar visitors, those above 0 only; of equals the one met first, whose visit is newer."""
     crowd.heap_size[0] = 0
-    least = 0.0
+    least = enough = 0.0
     for row in range(crowd.size[0]):
+        if measure == COSINE and crowd.dots[row] * crowd.dots[row] < enough * crowd.lengths[row]:
+            continue
         similarity = _similarity(crowd, row, measure, square, recent.size[0], crowd.lengths[row])
         if similarity > least:
             least = offer(crowd.heap, 0, crowd.heap_size, key(similarity, row))
+            # Squares, a little too small, spare most visitors the root and the division.
+            enough = _ALMOST * least * least * square
     best_first(crowd.heap, 0, crowd.heap_size[0])
 
 

@@ -14,10 +14,13 @@ from streams.models.pool import LINE, NEIGHBORS_AT, PATH_AT, place
 from streams.models.prefetch import prefetch
 from streams.models.top import index_of, score_of
 
-__all__ = ["Decays", "halving", "trace", "walk"]
+__all__ = ["HINT", "Decays", "halving", "trace", "walk"]
 
 # Neighbors asked for before they are read.
 ROWS_AHEAD = 4
+
+# Items asked about are known by their last bits first.
+HINT = 63
 
 
 class Decays(NamedTuple):
@@ -88,11 +91,12 @@ def walk(rings: Any, crowd: Any, now: float, decays: Any, pool: Any) -> None:
 
 
 @lean
-def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, traced: Any) -> None:
+def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, hinted: int, traced: Any) -> None:
     """Divide what :func:`walk` gave the items with a rank among the user's recent items.
 
     A neighbor's weight is divided as the weights, in that source, of the items shared with them. ``ranks`` int32[I]: -1 for
-    items not asked about; ``traced`` float64[ranks, 2, q] is added to.
+    items not asked about; ``hinted`` has the bit of each that may be, for most are told apart by that alone; ``traced``
+    float64[ranks, 2, q] is added to.
     """
     length, recent = rings.user_items.shape[1], decays.recent.shape[0]
     for near in range(crowd.heap_size[0]):
@@ -108,7 +112,9 @@ def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, traced: A
         for position in range(max(end - length, 0), end):
             at, cell = cell, cell + 1 if cell + 1 < length else 0
             item = np.int64(rings.user_items[user, at])
-            rank = np.int64(ranks[item]) if item >= 0 else -1
+            if item < 0 or hinted >> (item & HINT) & 1 == 0:
+                continue
+            rank = np.int64(ranks[item])
             if rank < 0:
                 continue
             # Weights of very old items vanish.

@@ -3,9 +3,12 @@ from __future__ import annotations
 import types
 
 import numpy as np
+from numba.extending import intrinsic
 
 from streams.models import decay
 from streams.models.compile import column, fingerprint
+from streams.models.content import likeness
+from streams.models.dot import dot
 from streams.models.popularity import _count
 
 
@@ -19,6 +22,14 @@ def test_the_fingerprint_of_a_kernel_covers_the_code_it_calls() -> None:
     before = fingerprint(types.FunctionType(_count.py_func.__code__, globals_))
     after = fingerprint(types.FunctionType(_count.py_func.__code__, {**globals_, "gains": decay.weight}))
     assert before == fingerprint(_count.py_func) != after
+
+
+def test_the_fingerprint_of_a_kernel_covers_the_instructions_of_intrinsics() -> None:
+    globals_ = dict(likeness.py_func.__globals__)
+    before = fingerprint(types.FunctionType(likeness.py_func.__code__, globals_))
+    wider = types.FunctionType(dot._defn.__code__, {**dot._defn.__globals__, "LANES": 16})
+    after = fingerprint(types.FunctionType(likeness.py_func.__code__, {**globals_, "dot": intrinsic(wider)}))
+    assert before == fingerprint(likeness.py_func) != after
 
 
 def test_a_column_that_fits_is_not_copied() -> None:
