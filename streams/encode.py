@@ -191,11 +191,15 @@ def _nearest(neighbors: Array, similarity: Array, most: int, blob: UInt8, ends: 
         stops[user + 1] = at
 
 
+@lean
 def _room(indexes: Array, ends: Int64) -> int:
-    """Bound the bytes that these ids need, each within a frame and with a number."""
-    used = indexes[indexes >= 0]
-    lengths = ends[used] - np.where(used > 0, ends[used - 1], 0)
-    return int(lengths.sum()) * ESCAPED + len(used) * (FRAME + NUMBER)
+    """Bound the bytes that these ids need, each within a frame and with a number; -1 is none."""
+    size = used = 0
+    for index in indexes:
+        if index >= 0:
+            used += 1
+            size += ends[index] - (ends[index - 1] if index > 0 else 0)
+    return size * ESCAPED + used * (FRAME + NUMBER)
 
 
 def _cut(out: UInt8, stops: Int64) -> list[bytes]:
@@ -207,8 +211,8 @@ def _cut(out: UInt8, stops: Int64) -> list[bytes]:
 def items_json(ranked: Ranked, items: Ids) -> list[bytes]:
     """Write each user's list as the ``items`` array of a recommendation; numbers have four decimals."""
     n = len(ranked.count)
-    sources = (np.count_nonzero(ranked.source >= 0) + np.count_nonzero(ranked.propensity)) * (FRAME + NUMBER)
-    room = _room(ranked.items, items.ends) + _room(ranked.because, items.ends) + sources + 2 * n
+    sources = (ranked.source.size + ranked.propensity.size) * (FRAME + NUMBER)
+    room = _room(ranked.items.reshape(-1), items.ends) + _room(ranked.because.reshape(-1), items.ends) + sources + 2 * n
     out, stops = np.empty(room, np.uint8), np.zeros(n + 1, np.int64)
     reasons = ranked.source, ranked.share, ranked.because, ranked.propensity
     _lists(ranked.count, ranked.items, ranked.scores, *reasons, items.blob, items.ends, out, stops)
@@ -217,7 +221,7 @@ def items_json(ranked: Ranked, items: Ids) -> list[bytes]:
 
 def neighbors_json(ranked: Ranked, users: Ids, n: int = 10) -> list[bytes]:
     """Write each user's n most similar users as the ``neighbors`` array of a profile; numbers have four decimals."""
-    room = _room(ranked.neighbors[:, :n], users.ends) + 2 * len(ranked.count)
+    room = _room(ranked.neighbors[:, :n].reshape(-1), users.ends) + 2 * len(ranked.count)
     out, stops = np.empty(room, np.uint8), np.zeros(len(ranked.count) + 1, np.int64)
     _nearest(ranked.neighbors, ranked.similarity, n, users.blob, users.ends, out, stops)
     return _cut(out, stops)

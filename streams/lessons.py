@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from streams.items import ItemNumbers
 from streams.models.clusterers import say
+from streams.models.compile import Bool, Float32, Float64, Int64, UInt32, lean
+from streams.models.content import speaks
 from streams.models.habits import UNNAMED
 from streams.models.ids import pack
 from streams.models.lesson import Lesson
@@ -61,11 +63,22 @@ def _distinct(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np
 
 def _segments(lesson: Lesson, scored: Scored, rows: NDArray[np.int64]) -> None:
     """Add what the vectors of the users of whom something is known teach the segments."""
-    visits = np.bincount(lesson.users, minlength=len(rows)).astype(np.float64)
-    known = scored.vectors[rows].any(axis=1) & (visits > 0)
-    if known.any():
+    visits, known = np.zeros(len(rows)), np.zeros(len(rows), np.bool_)
+    if len(lesson.users) and _known(scored.vectors, rows, lesson.users, visits, known):
         events = [scored.events[row] for row in rows[known]]
         say(scored.models.segments, lesson, scored.vectors[rows[known]], visits[known], events)
+
+
+@lean
+def _known(vectors: Float32, rows: Int64, users: UInt32, visits: Float64, known: Bool) -> int:
+    """Count each user's visits, and who of those who have some has a vector that says something."""
+    count = 0
+    for place in users:
+        visits[place] += 1.0
+    for place in range(rows.shape[0]):
+        known[place] = visits[place] > 0.0 and speaks(vectors[rows[place]])
+        count += known[place]
+    return count
 
 
 def _blend(lesson: Lesson, scored: Scored, partition: int) -> None:

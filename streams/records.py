@@ -8,11 +8,12 @@ A record is written in the oldest version that can say it, so that workers that 
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +34,7 @@ MAGIC = b"UL"
 _ENVELOPE = struct.Struct("<2sBBIQiqq")
 _CHECKED_FROM = 8
 _COLUMN = struct.Struct("<II")
+_LITTLE = sys.byteorder == "little"
 
 
 class Kind(IntEnum):
@@ -114,27 +116,41 @@ def _columns(arrays: Iterable[NDArray[Any]]) -> bytes:
     parts: list[bytes] = []
     for array in arrays:
         width = array.shape[1] if array.ndim == 2 else 1
-        parts += (_COLUMN.pack(len(array), width), array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        parts.append(_COLUMN.pack(len(array), width))
+        if array.size:
+            parts.append((array if _LITTLE else array.astype(array.dtype.newbyteorder("<"))).tobytes())
     return b"".join(parts)
 
 
-def _typed(names: str) -> Sequence[tuple[np.dtype[Any], bool]]:
-    """Give the types of columns and whether each is a matrix, which a leading ``2`` marks."""
-    return [(np.dtype("<" + name.lstrip("2")), name.startswith("2")) for name in names.split()]
+class _Column(NamedTuple):
+    """What a column holds, in how many bytes each; whether it is a matrix; and one that is empty, for most are."""
+
+    dtype: np.dtype[Any]
+    size: int
+    matrix: bool
+    empty: NDArray[Any]
 
 
-def _read(body: bytes, types: Sequence[tuple[np.dtype[Any], bool]], at: int = 0) -> list[NDArray[Any]]:
+def _typed(names: str) -> Sequence[_Column]:
+    """Give the types of columns; a leading ``2`` marks a matrix."""
+    types = [(np.dtype("<" + name.lstrip("2")), name.startswith("2")) for name in names.split()]
+    return [_Column(dtype, dtype.itemsize, matrix, np.zeros(0, dtype)) for dtype, matrix in types]
+
+
+def _read(body: bytes, types: Sequence[_Column], at: int = 0) -> list[NDArray[Any]]:
     """Give the columns of a body from a place on; raise Unsound where it is no such columns, or more than these."""
-    columns = []
-    for dtype, matrix in types:
-        rows, width = _COLUMN.unpack_from(body, at) if at + _COLUMN.size <= len(body) else (1, 0)
+    columns, length = [], len(body)
+    for dtype, size, matrix, empty in types:
+        rows, width = _COLUMN.unpack_from(body, at) if at + _COLUMN.size <= length else (1, 0)
+        count = rows * width
         at += _COLUMN.size
-        if (width != 1 and not matrix) or rows * width * dtype.itemsize > len(body) - at:
+        if (width != 1 and not matrix) or count * size > length - at:
             raise Unsound("its columns are not those of its kind")
-        column = np.frombuffer(body, dtype, rows * width, at) if rows * width else np.zeros(0, dtype)
-        at += column.nbytes
+        # Copied: only what is whole words of its own, and may be written to, is what kernels were compiled for.
+        column = np.frombuffer(body, dtype, count, at).copy() if count else empty
+        at += count * size
         columns.append(column.reshape(rows, width) if matrix else column)
-    if at != len(body):
+    if at != length:
         raise Unsound("it is longer than its columns")
     return columns
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Array",
     "ArrayLike",
+    "Bool",
     "Float16",
     "Float32",
     "Float64",
@@ -26,6 +27,7 @@ __all__ = [
     "Int64",
     "UInt8",
     "UInt16",
+    "UInt32",
     "UInt64",
     "column",
     "inlined",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Array: TypeAlias = NDArray[Any]
+Bool: TypeAlias = NDArray[np.bool_]
 Float16: TypeAlias = NDArray[np.float16]
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
@@ -43,6 +46,7 @@ Int32: TypeAlias = NDArray[np.int32]
 Int64: TypeAlias = NDArray[np.int64]
 UInt8: TypeAlias = NDArray[np.uint8]
 UInt16: TypeAlias = NDArray[np.uint16]
+UInt32: TypeAlias = NDArray[np.uint32]
 UInt64: TypeAlias = NDArray[np.uint64]
 
 # What a kernel takes is numba's to check: to mypy a number read from an array is no int.

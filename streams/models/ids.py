@@ -42,6 +42,9 @@ class Packed(NamedTuple):
     ends: Int64
 
 
+_NOBODY = Packed(np.full(0, 0, np.uint8), np.full(0, 0, np.int64))
+
+
 class Looked(NamedTuple):
     """What a look at the ids found: ``hashes`` uint64[n], and ``found`` int32[n], the index of each, -1 where unknown."""
 
@@ -51,6 +54,8 @@ class Looked(NamedTuple):
 
 def pack(ids: Sequence[bytes]) -> Packed:
     """Pack byte strings for :class:`Ids`."""
+    if not ids:
+        return _NOBODY
     ends = np.fromiter(map(len, ids), np.int64, len(ids)).cumsum()
     # A bytearray, because a read-only array would be another type to the kernels.
     return Packed(np.frombuffer(bytearray().join(ids), np.uint8), ends)

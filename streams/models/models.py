@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from streams.models.admitting import admit_items, admit_users
 from streams.models.blend import Blend, BlendDelta
+from streams.models.bounds import bounds
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
 from streams.models.clusterers import clusterer, learn, restored
+from streams.models.compile import column, kernel
 from streams.models.erasing import erase
 from streams.models.habits import Habits
 from streams.models.ids import Ids, Packed, pack, unpack
@@ -78,6 +80,7 @@ class Models:
         self.members = Members(**parameters.get("members", {}))
         self.habits = Habits(**parameters.get("habits", {}))
         self.blend = Blend(**parameters.get("blend", {}))
+        self._reserved = (0, 0)
         self.version = 0
         self.events = 0
         self.judged = 0
@@ -100,7 +103,7 @@ class Models:
             kinds = self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
             self.visits.apply(visitors, visited, lesson.weights, lesson.times, segments, kinds)
             self.catalog.visit(self.visits, visitors, visited, self.active_items.numbers if self.active_items.limit else None)
-            self.time = max(self.time, float(lesson.times.max()))
+            self.time = max(self.time, bounds(column(lesson.times, np.float64))[1])
         self._statistics(lesson)
         self.events += lesson.events
         self.judged += lesson.judged
@@ -126,6 +129,9 @@ class Models:
     def reserve(self) -> None:
         """Give every model room for all items and users, so that kernels may index any model by any of them."""
         users, items = len(self.users), len(self.items)
+        if (users, items) == self._reserved:
+            return
+        self._reserved = users, items
         most = self.active_users.limit, self.active_items.limit
         self.popularity.reserve(items, most[1])
         self.catalog.reserve(users, items, *most)
@@ -151,9 +157,9 @@ class Models:
         """Give -1 for a segment that is gone: what names it is older than the centers at hand."""
         if not self.segments.initialised or not len(segments):
             return segments
-        known = np.zeros(self.segments.capacity + 1, np.bool_)  # the last stands for -1 and for what is beyond all
-        np.greater(self.solved_at, -np.inf, out=known[:-1])
-        return np.where(known[np.minimum(segments, self.segments.capacity)], segments, np.int16(-1))
+        standing = np.array(segments, np.int16)
+        _leave(standing, self.solved_at)
+        return standing
 
     def _statistics(self, lesson: Lesson) -> None:
         learn(self.segments, lesson)
@@ -254,6 +260,14 @@ class Models:
         for part in _ROSTERS:
             getattr(models, part).restore(_of(part, arrays))
         return models
+
+
+@kernel
+def _leave(segments: NDArray[np.int16], solved_at: NDArray[np.float64]) -> None:
+    """Write -1 over those that are gone, or beyond all that there are."""
+    for n in range(segments.size):
+        if segments[n] >= solved_at.size or (segments[n] >= 0 and solved_at[segments[n]] == -np.inf):
+            segments[n] = -1
 
 
 def _of(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

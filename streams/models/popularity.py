@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, column, inlined, kernel
 from streams.models.decay import exp2, gains, less, run_of, steps_to
 from streams.models.leaving import close_up, more, new_indexes, renumber
@@ -297,9 +298,10 @@ class Popularity:
             )
         if not len(items):
             return
-        if items.min() < 0 or segments.min() < -1 or segments.max() >= len(self.by_segment):
+        (least, most), (first, last) = bounds(items), bounds(segments)
+        if least < 0 or first < -1 or last >= len(self.by_segment):
             raise ValueError(f"a visit needs a known item and a segment below {len(self.by_segment)} or -1")
-        self._items = max(self._items, int(items.max()) + 1)
+        self._items = max(self._items, most + 1)
         self.reserve(self._items)
         if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state(), self.top_new):
             _newest(self.first_seen[: self._items], self.top_new)

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Int32, column
 
 __all__ = ["Column", "Slots"]
@@ -64,10 +65,9 @@ class Slots:
         """
         slots = column(slots, np.int32)
         if len(slots):
-            # Read without a sign, a slot below 0 is beyond all others: one look instead of two.
-            most = int(slots.view(np.uint32).max())
-            if most >= self.slots:
-                raise IndexError(f"slots {slots.min()} to {slots.max()} are not all within 0 to {self.slots - 1}")
+            least, most = bounds(slots)
+            if least < 0 or most >= self.slots:
+                raise IndexError(f"slots {least} to {most} are not all within 0 to {self.slots - 1}")
             self.reserve(most + 1)
         return slots
 

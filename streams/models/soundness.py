@@ -191,7 +191,6 @@ def _check_segments(found: ArrayLike, models: Models) -> None:
 
 def _check_numbers(what: str, least: float, *found: Array) -> None:
     for numbers in found:
-        with np.errstate(invalid="ignore"):  # some that are no numbers say so when they become wider
-            wide = column(numbers.ravel(), np.float64)
-        if wide.size and not _numbers(wide, least):
+        # In their own type: some that are no numbers say so when they become wider.
+        if numbers.size and not _numbers(column(numbers.reshape(-1), numbers.dtype.type), least):
             raise Unsound(f"a number of its {what} is none")
