@@ -19,6 +19,9 @@ from streams.scoring import Scored
 
 __all__ = ["lesson_of"]
 
+# Numbers that Python sorts sooner than numpy begins to.
+_FEW = 32
+
 
 def lesson_of(partition: int, teaching: Teaching, scored: Scored, numbers: ItemNumbers) -> Lesson:
     """Make the lesson of one partition's share of a micro-batch."""
@@ -55,10 +58,13 @@ def _moved(teaching: Teaching, scored: Scored) -> Iterator[str]:
 
 
 def _distinct(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give each number once, and the place of each among them; most lessons of an idle system have one visit."""
-    if len(numbers) < 2:
-        return numbers, np.zeros(len(numbers), np.int64)
-    return np.unique(numbers, return_inverse=True)
+    """Give each number once, ascending, and the place of each among them."""
+    if len(numbers) > _FEW:
+        return np.unique(numbers, return_inverse=True)
+    held = numbers.tolist()
+    distinct = sorted(set(held))
+    place = {number: at for at, number in enumerate(distinct)}
+    return np.array(distinct, np.int64), np.array([place[number] for number in held], np.int64)
 
 
 def _segments(lesson: Lesson, scored: Scored, rows: NDArray[np.int64]) -> None:
