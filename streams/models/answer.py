@@ -169,8 +169,8 @@ def _copy(candidates: Any, member: int, pool: Any, shown: Any, end: int, stop: i
 @lean
 def _near(user: int, crowd: Any, answer: Any) -> None:
     """Write the nearest users."""
-    for near in range(crowd.heap_size[0]):
-        joined = crowd.heap[0, near]
+    for near in range(crowd.best_size[0]):
+        joined = crowd.best[0, near]
         answer.neighbors[user, near], answer.similarity[user, near] = crowd.users[index_of(joined)], score_of(joined)
 
 

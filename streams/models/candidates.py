@@ -14,7 +14,7 @@ from streams.models.pool import BARRED, COVISIT_AT, FIRST_PART, NEIGHBORS_AT, NE
 from streams.models.prefetch import AHEAD, prefetch
 from streams.models.rings import rarity, visits_of
 from streams.models.sources import DISLIKED, FEATURES, PLACE, SOURCES, VISITS
-from streams.models.top import best_first, index_of, key, offer, score_of
+from streams.models.top import index_of, key, offer, score_of
 
 __all__ = ["Candidates", "blend", "choose", "dread", "eligible", "new_candidates", "unite"]
 
@@ -28,13 +28,13 @@ MANY = 24.0
 class Candidates(NamedTuple):
     """Scratch of one user. A candidate is known by its member number, in order of joining.
 
-    ``heaps`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[6]: scores to be reached, by
+    ``best`` int64[S, per source] and ``sizes`` int64[S]: best items per source; ``least`` float32[6]: scores to be reached, by
     column of the pool; ``size`` int64[1]: members; ``member`` int32[pool]: of each row of the pool, -1 none; ``rows`` int32[C]:
     of each member; ``features`` float32[C, F]; ``judged`` uint8[C]: 1 if near the top of some source or of the blend; ``order``
     int64[1, top] and ``ordered`` int64[1]: keys of blend score and item, the best first; ``layer`` float32[H]: the hidden layer.
     """
 
-    heaps: NDArray[np.int64]
+    best: NDArray[np.int64]
     sizes: NDArray[np.int64]
     least: NDArray[np.float32]
     size: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Candidates(NamedTuple):
 def new_candidates(pool_rows: int, per_source: int, top: int) -> Candidates:
     """Make scratch for a pool of this many rows, of which so many of the best are put in order."""
     room, sources = min(pool_rows, per_source * len(SOURCES)), len(SOURCES)
-    heaps = (
+    best = (
         np.zeros((sources, per_source), np.int64),
         np.zeros(sources, np.int64),
         np.zeros(sources, np.float32),
@@ -58,7 +58,7 @@ def new_candidates(pool_rows: int, per_source: int, top: int) -> Candidates:
     )
     rows, features = np.zeros(room, np.int32), np.zeros((room, FEATURES), np.float32)
     return Candidates(
-        *heaps,
+        *best,
         np.full(pool_rows, -1, np.int32),
         rows,
         features,
@@ -95,7 +95,7 @@ def choose(rings: Any, users: int, dampings: Any, heard: Any, available: Any, po
     item's visits to the power of ``dampings`` (int64[2], in quarters), so that what is visited with everything does not
     follow from everything.
     """
-    rows, heaps, least = pool.rows, candidates.heaps, candidates.least
+    rows, best, least = pool.rows, candidates.best, candidates.least
     parts = (rows.shape[1] - FIRST_PART) // 2
     for at in range(FIRST_PART):
         least[at] = ALMOST_NOTHING if heard[POOLED[at]] != 0 else np.inf
@@ -113,13 +113,15 @@ def choose(rings: Any, users: int, dampings: Any, heard: Any, available: Any, po
         rows[row, COVISIT_AT] = (before + after) * _damped(visits, dampings[0])
         rows[row, NEXT_AT] = after * _damped(visits, dampings[1])
         rows[row, NEIGHBORS_AT] *= np.float32(rarity(visits, users))
-        if not eligible(pool.flags[row], available, item):
+        # One branch that is foreseen instead of six: most rows are among the best of no source.
+        good = False
+        for at in range(FIRST_PART):
+            good |= rows[row, at] >= least[at]
+        if not good or not eligible(pool.flags[row], available, item):
             continue
         for at in range(FIRST_PART):
             if rows[row, at] >= least[at]:
-                least[at] = max(offer(heaps, POOLED[at], candidates.sizes, key(rows[row, at], item)), ALMOST_NOTHING)
-    for source in range(heaps.shape[0]):
-        best_first(candidates.heaps, source, candidates.sizes[source])
+                least[at] = max(offer(best, POOLED[at], candidates.sizes, key(rows[row, at], item)), ALMOST_NOTHING)
 
 
 @lean
@@ -130,11 +132,11 @@ def unite(rings: Any, pool: Any, judged: int, candidates: Any) -> None:
     scored; feature S + s is 1 / rank for those among its best; the traits follow. Candidates of rank ``judged`` or better are
     marked.
     """
-    sources = candidates.heaps.shape[0]
+    sources = candidates.best.shape[0]
     candidates.size[0] = 0
     for source in range(sources):
         for rank in range(candidates.sizes[source]):
-            row = np.int64(pool.slots[index_of(candidates.heaps[source, rank])])
+            row = np.int64(pool.slots[index_of(candidates.best[source, rank])])
             member = int(candidates.member[row])
             if member < 0:
                 member = candidates.size[0]
@@ -145,7 +147,7 @@ def unite(rings: Any, pool: Any, judged: int, candidates: Any) -> None:
                 for feature in range(candidates.features.shape[1]):
                     candidates.features[member, feature] = 0.0
             # Right for lists; a source in the pool also has scores for what is not among its best.
-            share = score_of(candidates.heaps[source, rank]) / score_of(candidates.heaps[source, 0])
+            share = score_of(candidates.best[source, rank]) / score_of(candidates.best[source, 0])
             candidates.features[member, source] = np.sqrt(share)
             candidates.features[member, sources + source] = 1.0 / (rank + 1)
             if rank < judged:
@@ -154,7 +156,7 @@ def unite(rings: Any, pool: Any, judged: int, candidates: Any) -> None:
         source = POOLED[at]
         if candidates.sizes[source] == 0:
             continue
-        scale = np.float32(1.0) / score_of(candidates.heaps[source, 0])
+        scale = np.float32(1.0) / score_of(candidates.best[source, 0])
         for member in range(candidates.size[0]):
             candidates.features[member, source] = np.sqrt(pool.rows[candidates.rows[member], at] * scale)
     for member in range(candidates.size[0]):
@@ -184,4 +186,3 @@ def blend(net: Any, user: int, bias: Any, pool: Any, candidates: Any) -> None:
         features = candidates.features[member]
         activate(net, bias, features, layer)
         offer(candidates.order, 0, ordered, key(weigh_up(net, weights, features, layer), pool.items[candidates.rows[member]]))
-    best_first(candidates.order, 0, ordered[0])

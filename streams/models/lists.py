@@ -114,4 +114,4 @@ def put(lists: Any, row: int, heard: Any, available: Any, pool: Any, candidates:
         if source != SEGMENT and lists.scores[row, n] < least:
             break
         if item >= 0 and eligible(pool.flags[place(pool, item)], available, item):
-            least = np.float32(offer(candidates.heaps, source, candidates.sizes, key(lists.scores[row, n], item)))
+            least = np.float32(offer(candidates.best, source, candidates.sizes, key(lists.scores[row, n], item)))

@@ -12,7 +12,7 @@ from streams.models.compile import inlined, lean
 from streams.models.decay import weight
 from streams.models.prefetch import AHEAD, prefetch
 from streams.models.rings import rarity, visitors_of, visits_of
-from streams.models.top import best_first, key, offer
+from streams.models.top import key, offer
 
 __all__ = [
     "MEASURES",
@@ -43,7 +43,7 @@ class Crowd(NamedTuple):
     ``slots`` int32[U]: the visitor's row, -1 outside; ``size`` int64[1]; ``users`` int32[C]; ``shared`` int64[C]: bit q is set if
     recent item q is shared; ``met`` int64[C]: position in the visitor's ring of the newest shared item; ``lengths`` int64[C]:
     visits held; ``dots`` float64[C]; ``sums`` float64[C, 5], over co-rated items; ``asked`` float64[q]: weight of each recent
-    item in the question; ``heap`` int64[1, K] and ``heap_size`` int64[1]: the nearest, as keys of similarity and row.
+    item in the question; ``best`` int64[1, K] and ``best_size`` int64[1]: the nearest, as keys of similarity and row.
     """
 
     slots: NDArray[np.int32]
@@ -55,8 +55,8 @@ class Crowd(NamedTuple):
     dots: NDArray[np.float64]
     sums: NDArray[np.float64]
     asked: NDArray[np.float64]
-    heap: NDArray[np.int64]
-    heap_size: NDArray[np.int64]
+    best: NDArray[np.int64]
+    best_size: NDArray[np.int64]
 
 
 def new_crowd(users: int, capacity: int, query_items: int, neighbors: int) -> Crowd:
@@ -64,8 +64,8 @@ def new_crowd(users: int, capacity: int, query_items: int, neighbors: int) -> Cr
     room = min(users, capacity)
     sums, dots, asked = np.zeros((room, 5)), np.zeros(room), np.zeros(query_items)
     rows = np.zeros(room, np.int32), np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
-    heap = np.zeros((1, neighbors), np.int64), np.zeros(1, np.int64)
-    return Crowd(np.full(users, -1, np.int32), np.zeros(1, np.int64), *rows, dots, sums, asked, *heap)
+    best = np.zeros((1, neighbors), np.int64), np.zeros(1, np.int64)
+    return Crowd(np.full(users, -1, np.int32), np.zeros(1, np.int64), *rows, dots, sums, asked, *best)
 
 
 @inlined
@@ -220,17 +220,16 @@ def _similarity(crowd: Any, row: int, measure: int, square: float, asked: int, l
 @lean
 def nearest(recent: Any, measure: int, square: float, crowd: Any) -> None:
     """Keep the K most similar visitors, those above 0 only; of equals the one met first, whose visit is newer."""
-    crowd.heap_size[0] = 0
+    crowd.best_size[0] = 0
     least = enough = 0.0
     for row in range(crowd.size[0]):
         if measure == COSINE and crowd.dots[row] * crowd.dots[row] < enough * crowd.lengths[row]:
             continue
         similarity = _similarity(crowd, row, measure, square, recent.size[0], crowd.lengths[row])
         if similarity > least:
-            least = offer(crowd.heap, 0, crowd.heap_size, key(similarity, row))
+            least = offer(crowd.best, 0, crowd.best_size, key(similarity, row))
             # Squares, a little too small, spare most visitors the root and the division.
             enough = _ALMOST * least * least * square
-    best_first(crowd.heap, 0, crowd.heap_size[0])
 
 
 @lean

@@ -55,7 +55,7 @@ def _path_weight(rings: Any, crowd: Any, row: int, now: float, decays: Any) -> f
 @lean
 def _fetch(rings: Any, crowd: Any, near: int) -> None:
     """Ask for the rings of a neighbor."""
-    row = index_of(crowd.heap[0, near])
+    row = index_of(crowd.best[0, near])
     user, length = np.int64(crowd.users[row]), rings.user_items.shape[1]
     for cell in range(0, length, LINE):
         prefetch(rings.user_items, user, cell)
@@ -71,13 +71,13 @@ def walk(rings: Any, crowd: Any, now: float, decays: Any, pool: Any) -> None:
     between the visit and the newest shared one.
     """
     length = rings.user_items.shape[1]
-    for near in range(min(crowd.heap_size[0], ROWS_AHEAD)):
+    for near in range(min(crowd.best_size[0], ROWS_AHEAD)):
         _fetch(rings, crowd, near)
-    for near in range(crowd.heap_size[0]):
-        if near + ROWS_AHEAD < crowd.heap_size[0]:
+    for near in range(crowd.best_size[0]):
+        if near + ROWS_AHEAD < crowd.best_size[0]:
             _fetch(rings, crowd, near + ROWS_AHEAD)
-        row = index_of(crowd.heap[0, near])
-        similar, along = score_of(crowd.heap[0, near]), _path_weight(rings, crowd, row, now, decays)
+        row = index_of(crowd.best[0, near])
+        similar, along = score_of(crowd.best[0, near]), _path_weight(rings, crowd, row, now, decays)
         user = np.int64(crowd.users[row])
         end = rings.user_count[user]
         cell = max(end - length, 0) % length
@@ -99,13 +99,15 @@ def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, hinted: i
     float64[ranks, 2, q] is added to.
     """
     length, recent = rings.user_items.shape[1], decays.recent.shape[0]
-    for near in range(crowd.heap_size[0]):
-        row = index_of(crowd.heap[0, near])
-        similar, along = np.float64(score_of(crowd.heap[0, near])), _path_weight(rings, crowd, row, now, decays)
-        recency = 0.0
+    for near in range(crowd.best_size[0]):
+        row = index_of(crowd.best[0, near])
+        # Weights of very old items vanish.
+        similar = np.float64(score_of(crowd.best[0, near])) / crowd.dots[row] if crowd.dots[row] > 0.0 else 0.0
+        along, recency = _path_weight(rings, crowd, row, now, decays), 0.0
         for q in range(recent):
             if crowd.shared[row] >> q & 1:
                 recency += decays.recent[q]
+        along /= recency
         user = np.int64(crowd.users[row])
         end = rings.user_count[user]
         cell = max(end - length, 0) % length
@@ -117,9 +119,7 @@ def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, hinted: i
             rank = np.int64(ranks[item])
             if rank < 0:
                 continue
-            # Weights of very old items vanish.
-            by_neighbor = similar * rings.user_weights[user, at] / crowd.dots[row] if crowd.dots[row] > 0.0 else 0.0
-            by_path = along * decays.apart[abs(position - crowd.met[row])] / recency
+            by_neighbor, by_path = similar * rings.user_weights[user, at], along * decays.apart[abs(position - crowd.met[row])]
             for q in range(recent):
                 if crowd.shared[row] >> q & 1:
                     traced[rank, 0, q] += by_neighbor * crowd.asked[q]

@@ -11,7 +11,7 @@ from streams.models.candidates import eligible
 from streams.models.chance import draw
 from streams.models.compile import inlined, lean
 from streams.models.sources import SOURCES
-from streams.models.top import best_first, index_of, key, offer, score_of
+from streams.models.top import index_of, key, offer, score_of
 
 __all__ = ["GIVEN", "HEAD", "NEUTRAL", "PIN", "PLACES", "Rerank", "Room", "new_room", "rerank"]
 
@@ -133,8 +133,6 @@ def _boost(asked: Any, item_tokens: Any, candidates: Any, room: Any) -> None:
             offer(room.order, 0, room.ordered, key(score_of(joined) + np.float32(boost * unit), item))
         else:
             room.order[0, rank] = joined
-    if boosted:
-        best_first(room.order, 0, size)
 
 
 @lean
