@@ -118,7 +118,7 @@ def _columns(arrays: Iterable[NDArray[Any]]) -> bytes:
         width = array.shape[1] if array.ndim == 2 else 1
         parts.append(_COLUMN.pack(len(array), width))
         if array.size:
-            parts.append((array if _LITTLE else array.astype(array.dtype.newbyteorder("<"))).tobytes())
+            parts.append((array if _LITTLE and array.dtype.isnative else array.astype(array.dtype.newbyteorder("<"))).tobytes())
     return b"".join(parts)
 
 
