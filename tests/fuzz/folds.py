@@ -128,10 +128,10 @@ class Folds(Target):
 def _places(kind: Kind, body: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Give where each column of a good body is: its head, rows, width and the size of a number."""
     at, types = _COLUMNS.get(kind, (0, ()))
-    for dtype, _matrix in types:
+    for column in types:
         rows, width = _HEAD.unpack_from(body, at)
-        yield at, rows, width, dtype.itemsize
-        at += _HEAD.size + rows * width * dtype.itemsize
+        yield at, rows, width, column.size
+        at += _HEAD.size + rows * width * column.size
 
 
 def _columns(chance: Random, kind: Kind, body: bytes) -> bytes:
