@@ -136,7 +136,8 @@ class Scorer:
             for profile, number in teaching.judged
         ]
         table = np.array(rows, np.int64).reshape(-1, 4)
-        table = table[self._kept.items[table[:, 1], 0] >= 0]
+        # Rows of newcomers are made ready first: until then they look as if they held a list.
+        table = table[self._kept.items[self._kept.checked(table[:, 1]), 0] >= 0]
         judged = np.bincount(table[:, 0])
         # Only a list that held the item has anything to say; the others need not be copied.
         targets = self._models.numbers(indexes[table[:, 2]])

@@ -105,6 +105,15 @@ def test_lists_name_items_of_the_models_and_are_judged_by_what_they_named(seed: 
     assert (models.judged, int(models.hits[-1])) == (judged, hits)
 
 
+@pytest.mark.parametrize("settings", [limited(0, 0), limited(1_000, 1_000)], ids=["unlimited", "limited"])
+def test_no_list_is_judged_before_there_is_one_however_many_come_at_once(settings: Settings) -> None:
+    loop, crowd = Loop(settings), [(f"u{n}", f"i{n}") for n in range(600)]
+    answers = [prepare(loop, crowd, 600 * turn) for turn in range(2)]  # the models know nobody yet
+    for answer in answers:
+        loop.finish(answer)
+    assert (loop.fold.models.events, loop.fold.models.judged) == (1_200, 0)
+
+
 def test_a_user_who_left_and_comes_back_is_served_from_the_profile() -> None:
     loop = Loop(limited(USERS, ITEMS))
     loop.finish(prepare(loop, [("back", "i0"), ("other", "i0"), ("other", "i1")], 0))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.models.bounds import bounds
 from streams.models.compile import column
+from streams.models.extent import extent
 from streams.models.ids import Ids, Packed
 from streams.models.leaving import close_up, more, new_indexes, renumber
 from streams.models.query import Query
@@ -157,7 +157,7 @@ class Catalog:
         if not len(items):
             return
         self._reserve_items(items)
-        self._users = max(self._users, bounds(users)[1] + 1)
+        self._users = max(self._users, extent(users)[1] + 1)
         self._grow(_USERS, self._users)
         shelves = self.item_tokens, self.postings, self.posting_count
         visit(users, items, numbers, self.recent, self.visited, self.context, *shelves)
@@ -263,7 +263,7 @@ class Catalog:
         self._grow(_ITEMS, items, most_items)
 
     def _reserve_items(self, items: NDArray[np.int32]) -> None:
-        self._items = max(self._items, bounds(items)[1] + 1)
+        self._items = max(self._items, extent(items)[1] + 1)
         self._grow(_ITEMS, self._items)
 
     def _grow(self, names: Mapping[str, int], rows: int, most: int = 0) -> None:

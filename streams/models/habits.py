@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Float64, Int16, Int32, Int64, column, kernel
 from streams.models.decay import exp2, gains, less, run_of, steps_to
+from streams.models.extent import extent
 from streams.models.ids import Ids, Packed, pack
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Habits:
             raise ValueError(f"columns of {len(segments)} segments, {len(times)} times, {len(places)} kinds")
         if not len(times):
             return np.zeros(0, np.int32)
-        first, last = bounds(segments)
+        first, last = extent(segments)
         if first < -1 or last >= len(self.hours):
             raise ValueError(f"a segment is below {len(self.hours)}, or -1")
         columns = self._columns(places, names)[places]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Float64, Int8, Int16, Int32, Int64, column, kernel
+from streams.models.extent import extent
 from streams.models.leaving import close_up, more
 
 if TYPE_CHECKING:
@@ -138,10 +138,10 @@ class Members:
             raise ValueError(f"columns of {len(users)} users, {len(segments)} segments, {len(places)} places, {len(times)} times")
         if not len(users):
             return
-        first, last = bounds(segments)
+        first, last = extent(segments)
         if first < -1 or last >= len(self.sizes):
             raise ValueError(f"a segment is below {len(self.sizes)}, or -1")
-        self._users = max(self._users, bounds(users)[1] + 1)
+        self._users = max(self._users, extent(users)[1] + 1)
         self.reserve(self._users)
         _follow(users, segments, places, times, self.of_user, self.sizes, self.today, self.days, self.of_days)
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from streams.models.admitting import admit_items, admit_users
 from streams.models.blend import Blend, BlendDelta
-from streams.models.bounds import bounds
 from streams.models.catalog import Catalog
 from streams.models.catalog_change import CatalogChange
 from streams.models.clusterers import clusterer, learn, restored
 from streams.models.compile import column, kernel
 from streams.models.erasing import erase
+from streams.models.extent import extent
 from streams.models.habits import Habits
 from streams.models.ids import Ids, Packed, pack, unpack
 from streams.models.kmeans import KMeans
@@ -103,7 +103,7 @@ class Models:
             kinds = self.habits.apply(segments, lesson.times, lesson.kinds, lesson.types)
             self.visits.apply(visitors, visited, lesson.weights, lesson.times, segments, kinds)
             self.catalog.visit(self.visits, visitors, visited, self.active_items.numbers if self.active_items.limit else None)
-            self.time = max(self.time, bounds(column(lesson.times, np.float64))[1])
+            self.time = max(self.time, extent(column(lesson.times, np.float64))[1])
         self._statistics(lesson)
         self.events += lesson.events
         self.judged += lesson.judged
@@ -149,8 +149,8 @@ class Models:
         """
         if not self.active_items.limit:
             return items
-        numbers: NDArray[np.int32] = (self.active_items.numbers[items] & _NUMBERS).astype(np.int32)
-        numbers[items < 0] = -1
+        numbers, known = np.full(items.shape, -1, np.int32), items >= 0  # before the first fold nothing is, not even a last one
+        numbers[known] = self.active_items.numbers[items[known]] & _NUMBERS
         return numbers
 
     def _standing(self, segments: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, column, inlined, kernel
 from streams.models.decay import exp2, gains, less, run_of, steps_to
+from streams.models.extent import extent
 from streams.models.leaving import close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class Popularity:
             )
         if not len(items):
             return
-        (least, most), (first, last) = bounds(items), bounds(segments)
+        (least, most), (first, last) = extent(items), extent(segments)
         if least < 0 or first < -1 or last >= len(self.by_segment):
             raise ValueError(f"a visit needs a known item and a segment below {len(self.by_segment)} or -1")
         self._items = max(self._items, most + 1)

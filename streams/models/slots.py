@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Int32, column
+from streams.models.extent import extent
 
 __all__ = ["Column", "Slots"]
 
@@ -65,7 +65,7 @@ class Slots:
         """
         slots = column(slots, np.int32)
         if len(slots):
-            least, most = bounds(slots)
+            least, most = extent(slots)
             if least < 0 or most >= self.slots:
                 raise IndexError(f"slots {least} to {most} are not all within 0 to {self.slots - 1}")
             self.reserve(most + 1)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from streams.models.bounds import bounds
 from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, column, kernel
+from streams.models.extent import extent
 from streams.models.leaving import GONE, close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class Visits:
             )
         if not len(users):
             return
-        (user, last_user), (item, last_item) = bounds(users), bounds(items)
+        (user, last_user), (item, last_item) = extent(users), extent(items)
         if user < 0 or item < 0:
             raise ValueError("a visit needs a known user and a known item, not -1")
         self._users, self._items = max(self._users, last_user + 1), max(self._items, last_item + 1)

@@ -9,11 +9,11 @@ from streams.models.compile import kernel
 if TYPE_CHECKING:
     from streams.models.compile import Array
 
-__all__ = ["bounds"]
+__all__ = ["extent"]
 
 
 @kernel
-def bounds(numbers: Array) -> tuple[Any, Any]:
+def extent(numbers: Array) -> tuple[Any, Any]:
     """Give the least and the greatest of a column, number[n] with n above 0."""
     least = greatest = numbers[0]
     for number in numbers:
