@@ -38,8 +38,6 @@ __all__ = ["Fold", "Follower", "Forgotten"]
 # Records folded while scoring waits: a few milliseconds' worth, so that a worker that catches up still answers.
 _AT_ONCE = 64
 _FEW = 16
-# s between two looks at a log to which little comes: fetching costs more than folding, and nobody's answer waits for it.
-_PAUSE = 0.02
 
 
 class Forgotten(NamedTuple):
@@ -189,7 +187,6 @@ class Follower:
             fetch_max_wait_ms=100,
         )
         self.caught_up = False
-        self._awaited = 0
         self._failure: Exception | None = None
 
     async def start(self) -> None:
@@ -245,18 +242,12 @@ class Follower:
             for messages in batches.values():
                 for first in range(0, len(messages), _AT_ONCE):
                     await self._take(messages[first : first + _AT_ONCE])
-            if not self._awaited and 0 < sum(map(len, batches.values())) <= _FEW:
-                await asyncio.sleep(_PAUSE)
 
     async def to_end(self) -> None:
         """Return when the fold has reached the end that the log has now (rule 2)."""
         _, end = await persist("the learned log", self.bounds)
-        self._awaited += 1
-        try:
-            async with self._progress:
-                await self._progress.wait_for(lambda: self._failure is not None or self._fold.models.version >= end)
-        finally:
-            self._awaited -= 1
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._failure is not None or self._fold.models.version >= end)
         if self._failure is not None:
             raise self._failure
         self.caught_up = True
