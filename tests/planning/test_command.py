@@ -108,8 +108,8 @@ def test_costs_are_above_nothing_and_sizes_those_of_the_arrays():
     found = costs(Sized(users=500, items=3_000, visits=4))
     assert min(found.stages.values()) > 0
     assert found.event > 0
-    # Noise of a few batches may give all of it to the visits: a small record costs little beside them.
-    assert min(found.fold_record, found.fold_visit) >= 0 < found.fold_record + found.fold_visit
+    # Noise of a few batches may give a small record's cost to its visits: then it is measured anew.
+    assert found.fold_record > 0 or any(costs(found.world).fold_record > 0 for _ in range(4))
     assert 1_000 < found.user_bytes < 1_300, "as ARCHITECTURE.md says, and the id"
     assert 2_500 < found.item_bytes < 3_000
 
