@@ -57,7 +57,7 @@ class Facets:
         self._learn(models)
         items = len(models.items)
         tokens = models.catalog.item_tokens[:items]
-        counts = np.ascontiguousarray(models.popularity.by_segment[segments, :items])
+        counts = models.popularity.counts(segments, items)
         mass = np.zeros((len(segments), len(self._traits)))
         token_mass(counts, tokens, mass)
         named = np.array([trait is not None for trait in self._traits], np.bool_)

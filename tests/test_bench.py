@@ -258,6 +258,7 @@ def test_every_figure_that_the_embedded_broker_can_carry_on_a_small_world(broker
         assert figures[f"worker's histogram, {rate}, p50 off by"]["value"] >= 0
     assert figures["reads over HTTP, 1 process"]["value"] > 100
     assert set(figures["reads over HTTP, 1 process"]["peers"]) == {"Redis itself, one by one"}
+    assert 0 < figures["2,000 reads/s over HTTP, p50"]["value"] <= figures["2,000 reads/s over HTTP, p90"]["value"]
     assert 0.5 < figures["growth of memory in a steady world"]["value"] < 2
     assert "HR@10 of the blend, Complete Journey" in figures
     assert figures["similarity of users, exact"]["value"] > 0

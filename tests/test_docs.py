@@ -244,8 +244,8 @@ def test_what_models_hold_of_a_user_and_an_item_is_as_described() -> None:
     held = {name: array for part in parts for name, array in vars(part).items() if hasattr(array, "nbytes")}
     users = sum(held[name][0].nbytes for name in held if name.startswith("user_")) + held["recent"][0].nbytes
     items = ("item_users", "item_positions", "item_count", "short", "long", "first_seen", "item_tokens", "content", "context")
-    each = sum(held[name][0].nbytes for name in (*items, "available", "known", "offset", "visited")) + 64 * 4
-    assert (round(each / 1000, 1), round(users / 1000, 1)) == (2.7, 1.1), "and about 60 bytes of a user's id and segments"
+    each = sum(held[name][0].nbytes for name in (*items, "available", "known", "offset", "visited")) + 8 * 4
+    assert (round(each / 1000, 1), round(users / 1000, 1)) == (1.9, 1.1), "and about 60 bytes of a user's id and segments"
 
 
 def test_every_source_has_its_section() -> None:

@@ -208,7 +208,7 @@ async def test_a_segment_that_goes_leaves_nothing_behind(dense):
     assert gone not in {row.segment for row in described(models)}
     assert not (models.members.of_user == gone).any()
     assert models.members.sizes[gone] == 0
-    assert not models.popularity.by_segment[gone].any()
+    assert not models.popularity.counts([gone], len(models.items)).any()
     assert not models.habits.hours[gone].any()
     assert (models.members.days[:, gone] <= 0).all()
     assert (models.popularity.top_segment[gone] == -1).all()

@@ -62,7 +62,8 @@ def bench(
     handover    2,000 events/s while a worker joins, one is killed, one stops: the longest wait           3 minutes
     latency     2,000 and 200 events/s on a fixed schedule: ms from when each was due to its
                 recommendation, read by a client; and how far the worker's own histogram is off          5 minutes
-    http        recommendations read from one process of `upwell serve`: how many a second, how fast    30 seconds
+    http        recommendations read from one process of `upwell serve`: how many a second, and ms from
+                when each was due at 2,000 a second                                                       1 minute
     memory      resident memory of a worker at 200,000 and at 1,000,000 events of a steady world         2 minutes
     restart     s until ready on the log of 1,000,000 events, by snapshot and by folding it all          2 minutes
     models      K-means after one pass beside ten batch runs, after a jump, in a steady world; similarity
@@ -78,7 +79,7 @@ def bench(
     item-kNN and ALS of implicit, refitted every twentieth of the stream, where it is installed; scikit-learn's K-means,
     where it is installed. The table shows medians, and between which values the runs lay; --json has min and max.
 
-    Latencies count from when an event was due, whatever became of those before. A run whose load was itself more than
+    Latencies count from when an event or a read was due, whatever became of those before. A run whose load was itself more than
     5 ms late at the 99th percentile is invalid and does not count; a figure without a valid run says so.
     """
     if figure not in NAMES:
@@ -106,7 +107,7 @@ def bench(
                 console().print(f"{name}: {value}")
 
 
-LONG = ("quality", "senders", "soak")  # for --json only
+LONG = ("quality", "readers", "senders", "soak")  # for --json only
 
 
 def _check_drawable(plot: str) -> None:

@@ -79,7 +79,7 @@ class ModelKnobs(Section):
     """The models; every worker of a group must have the same, for all fold the same log."""
 
     visitors: Annotated[int, Field(ge=8, le=4_096)] = 256
-    """Last visitors kept of each item, 8 bytes each: where neighbors are looked for."""
+    """Last visitors kept of each item, 6 bytes each: where neighbors are looked for."""
     length: Annotated[int, Field(ge=8, le=1_024)] = 64
     """Last visits kept of each user, 17.5 bytes each: what neighbors can offer."""
     short: Seconds = DAY
@@ -95,7 +95,7 @@ class ModelKnobs(Section):
     max_users: NoLimit | Annotated[int, Field(ge=10_000, le=1 << 30)] = 0
     """Most users in the models, about 1.2 kB each; newcomers then take the place of the least recently active. 0: all stay."""
     max_items: NoLimit | Annotated[int, Field(ge=10_000, le=1 << 30)] = 0
-    """Most items in the models, about 2.7 kB each, those of the catalogue too; as `models.max_users`."""
+    """Most items in the models, about 2 kB each, those of the catalogue too; as `models.max_users`."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the first weights of the blend's hidden layer."""
     rate: Share = 0.2

@@ -11,7 +11,7 @@ from streams.models.compile import lean
 from streams.models.decay import weight
 from streams.models.pool import FIRST_PART, place
 from streams.models.prefetch import AHEAD, prefetch
-from streams.models.rings import cell_of, visitors_of
+from streams.models.rings import cell_of, position_of, visitors_of
 
 __all__ = ["count_covisits"]
 
@@ -57,6 +57,7 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
             if step + AHEAD < cells:
                 cell = last - step - AHEAD
                 cell = cell if cell >= 0 else cell + visitors
+                # Near it, where a user has more visits than 16 bits tell: it only asks.
                 other, at = int(users[item, cell]), cell_of(positions[item, cell], length)
                 if other >= 0:
                     prefetch(count, other, 0)
@@ -66,10 +67,13 @@ def count_covisits(rings: Any, user: int, recent: Any, half_life: float, decays:
                 continue
             cell = last - step
             cell = cell if cell >= 0 else cell + visitors
-            other, position = int(users[item, cell]), int(positions[item, cell])
-            if other < 0 or other == user or not count[other] - length <= position < count[other]:
+            other = int(users[item, cell])
+            if other < 0 or other == user:
                 continue
             end = count[other]
+            position = position_of(positions[item, cell], end)
+            if position < max(end - length, 0):
+                continue
             start = cell_of(position, length)
             at = start
             for distance in range(1, min(window, end - 1 - position) + 1):

@@ -9,7 +9,7 @@ import numpy as np
 from streams.models.admitting import keep_users, vacate_users
 from streams.models.compile import Float64, Int16, Int32, Int64, kernel
 from streams.models.leaving import GONE
-from streams.models.rings import rings
+from streams.models.rings import position_of, rings
 from streams.models.visits import UNTOLD, held
 
 if TYPE_CHECKING:
@@ -46,18 +46,18 @@ def _close(
             cell = (count - back) % visitors
             if item_users[item, cell] == user:
                 taken[n] += 1
-                first = np.int64(item_positions[item, cell])
+                first = position_of(item_positions[item, cell], walked.user_count[user])
         for p in range(positions.size):
             taken[n] += visited[p] == item and (first < 0 or positions[p] < first)
-        staying, left = np.full((2, visitors), GONE, np.int32), count - taken[n]
+        users, told, left = np.full(visitors, GONE, np.int32), np.full(visitors, 0, np.uint16), count - taken[n]
         to = left
         for back in range(1, used + 1):
             cell = (count - back) % visitors
             if item_users[item, cell] != user:
                 to -= 1
-                staying[0, to % visitors] = item_users[item, cell]
-                staying[1, to % visitors] = item_positions[item, cell]
-        item_users[item], item_positions[item] = staying[0], staying[1]
+                users[to % visitors] = item_users[item, cell]
+                told[to % visitors] = item_positions[item, cell]
+        item_users[item], item_positions[item] = users, told
         walked.item_count[item] = left
 
 
@@ -72,7 +72,8 @@ def _look(items: Int32, walked: Rings, earliest: Float64, alone: NDArray[np.bool
         item, count = items[n], walked.item_count[items[n]]
         earliest[n], alone[n] = np.inf if count <= visitors else np.nan, count <= visitors
         for cell in range(min(count, visitors)):
-            user, position = walked.item_users[item, cell], walked.item_positions[item, cell]
+            user = walked.item_users[item, cell]
+            position = position_of(walked.item_positions[item, cell], walked.user_count[max(user, 0)])
             if user < 0 or not held(walked.user_count, user, position, length):
                 earliest[n], alone[n] = np.nan, False
                 break

@@ -42,7 +42,7 @@ def lists(popularity: Popularity, segments: NDArray[np.int16], new_half_life: fl
     `popular` and `trending` score by decayed count, `segment` by lift, and `new` by 1 / (1 + age / half-life), where an
     item's age in seconds counts from the newest item's first visit.
     """
-    top, known = len(popularity.top_long), len(popularity.top_segment)
+    top, known = len(popularity.top_long), len(popularity.by_segment)
     most = len(COMMON) + min(len(segments), known)
     items, scores = np.full((most, top), -1, np.int32), np.zeros((most, top), np.float32)
     row_of, segment = np.full(known, -1, np.int64), np.empty(len(segments), np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streams.models.compile import inlined, lean
 from streams.models.decay import weight
 from streams.models.prefetch import AHEAD, prefetch
-from streams.models.rings import rarity, visitors_of, visits_of
+from streams.models.rings import position_of, rarity, visitors_of, visits_of
 from streams.models.top import key, offer
 
 __all__ = [
@@ -156,8 +156,11 @@ def gather(rings: Any, user: int, recent: Any, rated: bool, crowd: Any) -> None:
                 continue
             cell = last - step
             cell = cell if cell >= 0 else cell + visitors
-            other, position = np.int64(users[item, cell]), np.int64(positions[item, cell])
-            if other < 0 or other == user or not count[other] - length <= position < count[other]:
+            other = np.int64(users[item, cell])
+            if other < 0 or other == user:
+                continue
+            position = position_of(positions[item, cell], count[other])
+            if position < max(count[other] - length, 0):
                 continue
             row = _meet(crowd, other, position, min(count[other], length), rated)
             if crowd.shared[row] & bit != 0:

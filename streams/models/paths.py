@@ -14,13 +14,10 @@ from streams.models.pool import LINE, NEIGHBORS_AT, PATH_AT, place
 from streams.models.prefetch import prefetch
 from streams.models.top import index_of, score_of
 
-__all__ = ["HINT", "Decays", "halving", "trace", "walk"]
+__all__ = ["Decays", "halving", "trace", "walk"]
 
 # Neighbors asked for before they are read.
 ROWS_AHEAD = 4
-
-# Items asked about are known by their last bits first.
-HINT = 63
 
 
 class Decays(NamedTuple):
@@ -91,12 +88,11 @@ def walk(rings: Any, crowd: Any, now: float, decays: Any, pool: Any) -> None:
 
 
 @lean
-def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, hinted: int, traced: Any) -> None:
+def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, traced: Any) -> None:
     """Divide what :func:`walk` gave the items with a rank among the user's recent items.
 
     A neighbor's weight is divided as the weights, in that source, of the items shared with them. ``ranks`` int32[I]: -1 for
-    items not asked about; ``hinted`` has the bit of each that may be, for most are told apart by that alone; ``traced``
-    float64[ranks, 2, q] is added to.
+    items not asked about; ``traced`` float64[ranks, 2, q] is added to.
     """
     length, recent = rings.user_items.shape[1], decays.recent.shape[0]
     for near in range(crowd.best_size[0]):
@@ -114,9 +110,7 @@ def trace(rings: Any, crowd: Any, now: float, decays: Any, ranks: Any, hinted: i
         for position in range(max(end - length, 0), end):
             at, cell = cell, cell + 1 if cell + 1 < length else 0
             item = np.int64(rings.user_items[user, at])
-            if item < 0 or hinted >> (item & HINT) & 1 == 0:
-                continue
-            rank = np.int64(ranks[item])
+            rank = np.int64(ranks[item]) if item >= 0 else -1
             if rank < 0:
                 continue
             by_neighbor, by_path = similar * rings.user_weights[user, at], along * decays.apart[abs(position - crowd.met[row])]

@@ -10,15 +10,18 @@ from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int
 from streams.models.decay import exp2, gains, less, run_of, steps_to
 from streams.models.extent import extent
 from streams.models.leaving import close_up, more, new_indexes, renumber
+from streams.models.rings import position_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from streams.models.rings import Rings
 
 __all__ = ["Popularity", "lift_of", "share_of"]
 
 FEWEST_ITEMS = 256
+# Segments that room is made for at a time: there may be many, and most shops have few.
+SEGMENTS_AT_ONCE = 8
 DAY = 86400.0
 
 # A count below this says nothing any more. Forgetting it keeps every scaling by a power of two exact, in float32 too.
@@ -157,8 +160,9 @@ def _recount(items: Int32, half_life: float, landmark: float, walked: Rings, cou
     for n in range(items.size):
         item, count = items[n], 0.0
         for cell in range(walked.item_count[item]):
-            user, position = walked.item_users[item, cell], walked.item_positions[item, cell] % length
-            count += walked.user_weights[user, position] * exp2((walked.user_times[user, position] - landmark) / half_life)
+            user = walked.item_users[item, cell]
+            at = position_of(walked.item_positions[item, cell], walked.user_count[user]) % length
+            count += walked.user_weights[user, at] * exp2((walked.user_times[user, at] - landmark) / half_life)
         counts[item] = count if count >= LEAST else 0.0
 
 
@@ -170,8 +174,9 @@ def _silence(items: Int32, segments: Int64, walked: Rings, user_segments: Int8, 
         for segment in segments:
             left = False
             for cell in range(walked.item_count[items[n]]):
-                user, position = walked.item_users[items[n], cell], walked.item_positions[items[n], cell] % length
-                left |= user_segments[user, position] == segment
+                user = walked.item_users[items[n], cell]
+                at = position_of(walked.item_positions[items[n], cell], walked.user_count[user]) % length
+                left |= user_segments[user, at] == segment
             if not left:
                 by_segment[segment, items[n]] = 0
 
@@ -216,8 +221,8 @@ class Popularity:
     ----------
     short, long : float64[I]
         Counts as of ``landmark_short`` and ``landmark_long``; 0 where none.
-    by_segment : float32[segments, I]
-        Counts of each segment as of ``landmark_long``.
+    by_segment : float32[counted, I]
+        Counts of each segment as of ``landmark_long``; without those above the last that visited anything.
     totals : float64[segments + 1]
         Sums over all items of each segment and, last, of all visits, as of ``landmark_long``; items that left count on.
     first_seen : float64[I]
@@ -244,7 +249,7 @@ class Popularity:
         self.top_new: Int32 = np.full(top, -1, np.int32)
         self.short: Float64 = np.full(0, 0.0)
         self.long: Float64 = np.full(0, 0.0)
-        self.by_segment: Float32 = np.full((segments, 0), 0, np.float32)
+        self.by_segment: Float32 = np.full((0, 0), 0, np.float32)
         self.totals: Float64 = np.full(segments + 1, 0.0)
         self.first_seen: Float64 = np.full(0, np.inf)
         self.top_short: Int32 = np.full(top, -1, np.int32)
@@ -270,6 +275,14 @@ class Popularity:
             self.long = _longer(self.long, size, 0)
             self.by_segment = _longer(self.by_segment, size, 0)
             self.first_seen = _longer(self.first_seen, size, np.inf)
+
+    def _reserve_segments(self, segments: int) -> None:
+        """Make room for the counts of this many segments."""
+        if segments > len(self.by_segment):
+            rows = min(-(-segments // SEGMENTS_AT_ONCE) * SEGMENTS_AT_ONCE, len(self.top_segment))
+            counts = np.full((rows, len(self.short)), 0, np.float32)
+            counts[: len(self.by_segment)] = self.by_segment
+            self.by_segment = counts
 
     def apply(self, items: ArrayLike, weights: ArrayLike, times: ArrayLike, segments: ArrayLike) -> None:
         """Learn visits, in order.
@@ -299,16 +312,18 @@ class Popularity:
         if not len(items):
             return
         (least, most), (first, last) = extent(items), extent(segments)
-        if least < 0 or first < -1 or last >= len(self.by_segment):
-            raise ValueError(f"a visit needs a known item and a segment below {len(self.by_segment)} or -1")
+        if least < 0 or first < -1 or last >= len(self.top_segment):
+            raise ValueError(f"a visit needs a known item and a segment below {len(self.top_segment)} or -1")
         self._items = max(self._items, most + 1)
         self.reserve(self._items)
+        self._reserve_segments(last + 1)
         if _count(items, weights, times, segments, self._half_lives, self._landmarks, *self._state(), self.top_new):
             _newest(self.first_seen[: self._items], self.top_new)
 
     def forget(self, segments: Array) -> None:
         """Forget what was visited by segments, int[n], that are no more: their ids will stand for others."""
-        self.by_segment[segments], self.totals[segments], self.top_segment[segments] = 0, 0, -1
+        self.by_segment[segments[segments < len(self.by_segment)]] = 0
+        self.totals[segments], self.top_segment[segments] = 0, -1
 
     def take_back(self, items: Int32, weights: Float32, times: Float64, segments: Int16) -> None:
         """Let visits that were learned not count: columns as of :meth:`apply`, with item -1 for one that left.
@@ -317,6 +332,7 @@ class Popularity:
         """
         short, long = (self._gains(weights, times, place) for place in range(2))
         here, told = items >= 0, segments >= 0
+        self._reserve_segments(int(segments.max(initial=-1)) + 1)
         less(self.short, items[here], short[here])
         less(self.long, items[here], long[here])
         less(self.by_segment, (segments[here & told], items[here & told]), long[here & told])
@@ -341,7 +357,7 @@ class Popularity:
         user_segments : int8[U, L]
             The segments of the visits in users' rings.
         """
-        whole = items[~np.isnan(earliest)]
+        whole, segments = items[~np.isnan(earliest)], segments[segments < len(self.by_segment)]
         for place, counts in enumerate((self.short, self.long)):
             _recount(whole, self._half_lives[place], self._landmarks[place], walked, counts)
         bare = items[earliest == np.inf]
@@ -365,7 +381,7 @@ class Popularity:
         for counts, empty in ((self.short, 0), (self.long, 0), (self.first_seen, np.inf), *((row, 0) for row in self.by_segment)):
             close_up(counts, staying, empty)
         self._items = int(np.searchsorted(staying, self._items))
-        tops = ((self.short, self.top_short), (self.long, self.top_long), *zip(self.by_segment, self.top_segment, strict=True))
+        tops = ((self.short, self.top_short), (self.long, self.top_long), *zip(self.by_segment, self.top_segment, strict=False))
         for counts, top in tops:
             if renumber(top, indexes):  # what was below the list is on it now
                 _best(counts[: self._items], top)
@@ -403,12 +419,23 @@ class Popularity:
         """
         items = self.top_segment[segment][self.top_segment[segment] >= 0]
         lifts = np.empty(len(items))
-        _lifts(items, self.by_segment[segment], self.long, share_of(self.totals, segment), lifts)
+        if len(items):
+            _lifts(items, self.by_segment[segment], self.long, share_of(self.totals, segment), lifts)
         return items, lifts
+
+    def counts(self, segments: Sequence[int], items: int) -> Float32:
+        """Give the counts of some segments, float32[n, items]; 0 for a segment or an item without a visit."""
+        counts, known = np.zeros((len(segments), items), np.float32), min(items, self._items)
+        for row, segment in enumerate(segments):
+            if segment < len(self.by_segment):
+                counts[row, :known] = self.by_segment[segment, :known]
+        return counts
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state, without spare room."""
-        state = dict(zip(STATE, self._state(), strict=True))
+        state = dict(zip(STATE, self._state(), strict=True)) | {
+            "by_segment": self.counts(range(len(self.top_segment)), self._items)
+        }
         trimmed = {name: array[..., : self._items] if name in PER_ITEM else array for name, array in state.items()}
         return {"landmarks": self._landmarks.copy()} | {name: array.copy() for name, array in trimmed.items()}
 
@@ -433,11 +460,14 @@ class Popularity:
         popularity._items = len(arrays["short"])
         popularity.reserve(popularity._items)
         popularity._landmarks[:] = arrays["landmarks"]
+        counted = arrays["by_segment"].any(axis=1) | (arrays["top_segment"] >= 0).any(axis=1)
+        popularity._reserve_segments(int(np.flatnonzero(counted).max(initial=-1)) + 1)
         for name, array in zip(STATE, popularity._state(), strict=True):
             room = array[..., : popularity._items] if name in PER_ITEM else array
-            if room.shape != arrays[name].shape:
-                raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {room.shape}")
-            room[...] = arrays[name]
+            shape = (segments, *room.shape[1:]) if name == "by_segment" else room.shape
+            if shape != arrays[name].shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, which these parameters make {shape}")
+            room[...] = arrays[name][: len(room)]
         _newest(popularity.first_seen[: popularity._items], popularity.top_new)
         return popularity
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from streams.models.compile import inlined, lean
 from streams.models.content import resemblance
 from streams.models.hidden import effect
-from streams.models.paths import HINT, trace
+from streams.models.paths import trace
 from streams.models.pool import FIRST_PART
 from streams.models.sources import CONTENT, COVISIT, NEIGHBORS, NEXT, PATH, PLACE, POPULAR, REPEAT, SINCE, SOURCES, VISITS
 
@@ -87,11 +87,9 @@ def share_out(net: Any, weights: Any, features: Any, layer: Any, source: Any, sh
 def trace_back(rings: Any, crowd: Any, now: float, decays: Any, items: Any, evidence: Any) -> None:
     """Walk the neighbors' paths once more, for the recommended items only."""
     evidence.traced[:] = 0.0
-    hinted = np.int64(0)
     for rank in range(items.shape[0]):
         evidence.ranks[items[rank]] = rank
-        hinted |= np.int64(1) << (items[rank] & HINT)
-    trace(rings, crowd, now, decays, evidence.ranks, hinted, evidence.traced)
+    trace(rings, crowd, now, decays, evidence.ranks, evidence.traced)
     for rank in range(items.shape[0]):
         evidence.ranks[items[rank]] = -1
 

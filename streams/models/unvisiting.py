@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streams.models.compile import Array, Float32, Float64, Int32, Int64, kernel
+from streams.models.rings import position_of
 from streams.models.vectors import KEPT, origin, spread
 from streams.models.visits import held
 
@@ -36,7 +37,8 @@ def _since(item: int, user: int, at: int, until: int, moment: float, walked: Rin
     since, (visitors, length) = 0, (walked.item_users.shape[1], walked.user_items.shape[1])
     for back in range(1, min(walked.item_count[item], visitors) + 1):
         cell = (walked.item_count[item] - back) % visitors
-        who, position = walked.item_users[item, cell], walked.item_positions[item, cell]
+        who = walked.item_users[item, cell]
+        position = position_of(walked.item_positions[item, cell], walked.user_count[max(who, 0)])
         later = True
         if who == user:
             if position == at:

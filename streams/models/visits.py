@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, column, kernel
+from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, column, kernel
 from streams.models.extent import extent
 from streams.models.leaving import GONE, close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["UNTOLD", "Remembered", "Visits", "held"]
+__all__ = ["POSITION", "UNTOLD", "Remembered", "Visits", "held"]
 
 FEWEST_ROWS = 256
 
@@ -22,6 +22,9 @@ FEWEST_ROWS = 256
 TYPE_BITS = 4
 UNTOLD = (1 << TYPE_BITS) - 1
 BOTH_UNTOLD = UNTOLD << TYPE_BITS | UNTOLD
+
+# The bits of a position that an item's ring holds: all of it would take as much memory again.
+POSITION = 0xFFFF
 
 
 class Remembered(NamedTuple):
@@ -54,7 +57,7 @@ def _visit(
     segments: Int16,
     kinds: Int32,
     item_users: Int32,
-    item_positions: Int32,
+    item_positions: UInt16,
     item_count: Int64,
     user_items: Int32,
     user_weights: Float32,
@@ -81,12 +84,12 @@ def _visit(
         cell = item_count[item] % visitors
         item_count[item] += 1
         item_users[item, cell] = user
-        item_positions[item, cell] = position
+        item_positions[item, cell] = position & POSITION
     return first
 
 
 @kernel
-def _forget(item_users: Int32, item_positions: Int32, item_count: Int64, indexes: Int32) -> None:
+def _forget(item_users: Int32, item_positions: UInt16, item_count: Int64, indexes: Int32) -> None:
     """Put new indexes for old ones, and empty the cells of those who are gone."""
     for item in range(item_users.shape[0]):
         # Most items have few visits, and cells beyond are empty.
@@ -95,7 +98,19 @@ def _forget(item_users: Int32, item_positions: Int32, item_count: Int64, indexes
             user = indexes[user] if user >= 0 else user
             item_users[item, cell] = user
             if user < 0:
-                item_positions[item, cell] = GONE
+                item_positions[item, cell] = 0
+
+
+@kernel
+def _tell(item_users: Int32, item_positions: UInt16, item_count: Int64, user_count: Int64, positions: Int32) -> None:
+    """Write the whole positions of the visits in items' rings, one ring after another; GONE where the user is."""
+    at = 0
+    for item in range(item_count.size):
+        for cell in range(min(item_count[item], item_users.shape[1])):
+            user = item_users[item, cell]
+            last = user_count[user] - 1 if user >= 0 else 0
+            positions[at] = last - ((last - item_positions[item, cell]) & POSITION) if user >= 0 else GONE
+            at += 1
 
 
 class Visits:
@@ -116,8 +131,8 @@ class Visits:
     ----------
     item_users : int32[I, M]
         Users of an item's last visits; visit number ``c`` of the item is at ``c % M``; -1 where empty.
-    item_positions : int32[I, M]
-        Which of that user's visits it was, counted from 0; -1 where empty.
+    item_positions : uint16[I, M]
+        Which of that user's visits it was, counted from 0: the last 16 bits (:func:`streams.models.rings.position_of`).
     item_count : int64[I]
         Visits of the item ever.
     user_items : int32[U, L]
@@ -141,7 +156,7 @@ class Visits:
     >>> visits = Visits(visitors=2, length=2)
     >>> visits.apply([0, 1, 1], [5, 5, 5], [1, 1, 3], [10, 20, 30])
     >>> visits.item_users[5], visits.item_positions[5], int(visits.item_count[5])
-    (array([1, 1], dtype=int32), array([1, 0], dtype=int32), 3)
+    (array([1, 1], dtype=int32), array([1, 0], dtype=uint16), 3)
     """
 
     def __init__(self, *, visitors: int = 256, length: int = 64) -> None:
@@ -149,7 +164,7 @@ class Visits:
         self.length = length
         self._users = self._items = self.population = 0
         self.item_users: Int32 = np.full((0, visitors), -1, np.int32)
-        self.item_positions: Int32 = np.full((0, visitors), -1, np.int32)
+        self.item_positions: UInt16 = np.full((0, visitors), 0, np.uint16)
         self.item_count: Int64 = np.full(0, 0, np.int64)
         self.user_items: Int32 = np.full((0, length), -1, np.int32)
         self.user_weights: Float32 = np.full((0, length), 0, np.float32)
@@ -259,7 +274,10 @@ class Visits:
         lengths = {"lengths": np.array([self.visitors, self.length])}
         # Told only where it cannot be counted: users left.
         ever = {} if self.population == np.count_nonzero(counts["user_count"]) else {"population": np.array([self.population])}
-        return lengths | counts | ever | {name: rows[used] for name, rows, used in self._cells(**counts)}
+        cells = {name: rows[used] for name, rows, used in self._cells(**counts)}
+        cells["item_positions"] = np.empty(len(cells["item_users"]), np.int32)
+        _tell(self.item_users, self.item_positions, counts["item_count"], self.user_count, cells["item_positions"])
+        return lengths | counts | ever | cells
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], *, visitors: int = 256, length: int = 64) -> Self:
@@ -280,7 +298,7 @@ class Visits:
         visits.population = int(arrays["population"][0] if "population" in arrays else np.count_nonzero(arrays["user_count"]))
         for name, rows, used in visits._cells(arrays["item_count"], arrays["user_count"]):
             if name in arrays:  # snapshots of before did not say of which segment and type visits are
-                rows[used] = arrays[name]
+                rows[used] = np.maximum(arrays[name], 0) & POSITION if name == "item_positions" else arrays[name]
         return visits
 
     def _cells(self, item_count: Int64, user_count: Int64) -> Iterator[tuple[str, Array, Array]]:
@@ -299,7 +317,7 @@ class Visits:
         return *items, *users, self.user_count
 
 
-ITEM_ROWS = {"item_users": -1, "item_positions": -1, "item_count": 0}
+ITEM_ROWS = {"item_users": -1, "item_positions": 0, "item_count": 0}
 USER_ROWS = {
     "user_items": -1,
     "user_weights": 0,

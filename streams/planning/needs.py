@@ -54,7 +54,7 @@ class Bottleneck:
 STORED = ("stored_user_bytes", "stored_entry_bytes", "stored_item_bytes", "user_bytes", "item_bytes", "snapshot_share")
 MODELS = ("user_bytes", "item_bytes")
 LEARNED = ("visit_bytes", "record_bytes", "fold_record", "beat")
-CELL, VISITOR = 17.5, 8  # bytes of a visit in a user's ring, and of a visitor in an item's
+CELL, VISITOR = 17.5, 6  # bytes of a visit in a user's ring, and of a visitor in an item's
 
 
 def user_bytes(tuning: Tuning) -> float:

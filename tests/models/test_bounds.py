@@ -181,7 +181,7 @@ class Oracle:
                 self.models.members.sizes[segment] -= segment >= 0
                 self.models.members.of_user[user] = -1
             left = np.isin(visits.item_users, gone)
-            visits.item_users[left] = visits.item_positions[left] = -1
+            visits.item_users[left], visits.item_positions[left] = -1, 0
             return
         popularity = self.models.popularity
         for cells in (visits.user_items, catalog.recent, catalog.postings):
@@ -192,7 +192,7 @@ class Oracle:
         popularity.short[gone] = popularity.long[gone] = popularity.by_segment[:, gone] = 0
         popularity.first_seen[gone] = np.inf
         tops = [(popularity.short, popularity.top_short), (popularity.long, popularity.top_long)]
-        for counts, top in [*tops, *zip(popularity.by_segment, popularity.top_segment, strict=True)]:
+        for counts, top in [*tops, *zip(popularity.by_segment, popularity.top_segment, strict=False)]:
             sort(counts, -counts, top)
         seen = popularity.first_seen[::-1]
         last = np.argsort(-np.where(np.isinf(seen), -np.inf, seen), kind="stable")

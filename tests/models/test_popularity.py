@@ -45,9 +45,9 @@ def test_counts_are_sums_of_decayed_weights(world: World) -> None:
 def test_counts_by_segment_and_totals_are_sums_of_decayed_weights(world: World) -> None:
     popularity = taught(world)
     if len(world):
-        for segment in range(4):
+        for segment, counts in enumerate(popularity.counts(range(4), 256)):
             expected = decayed(world, popularity.landmark_long, 48 * HOUR, segment)
-            np.testing.assert_allclose(popularity.by_segment[segment], expected, rtol=1e-5)
+            np.testing.assert_allclose(counts, expected, rtol=1e-5)
             np.testing.assert_allclose(popularity.totals[segment], expected.sum(), rtol=1e-9)
         np.testing.assert_allclose(popularity.totals[-1], popularity.long.sum(), rtol=1e-9)
 
@@ -58,8 +58,8 @@ def test_best_lists_are_what_a_full_sort_gives(world: World, half_life: float, t
     popularity = taught(world, short=half_life, long=3 * half_life, top=top)
     assert popularity.top_short.tolist() == best(popularity.short, top)
     assert popularity.top_long.tolist() == best(popularity.long, top)
-    for segment in range(4):
-        assert popularity.top_segment[segment].tolist() == best(popularity.by_segment[segment], top)
+    for counts, listed in zip(popularity.counts(range(4), 256), popularity.top_segment.tolist(), strict=True):
+        assert listed == best(counts, top)
 
 
 def test_ties_go_to_the_lower_index_whatever_came_first() -> None:
@@ -172,3 +172,24 @@ def test_arrays_of_other_parameters_are_refused() -> None:
     arrays = taught(worlds.world(1)).arrays()
     with pytest.raises(ValueError, match="top_short is"):
         Popularity.from_arrays(arrays, **{**PARAMETERS, "top": 7})
+
+
+def test_room_is_made_for_the_segments_that_visit_and_the_others_count_nothing() -> None:
+    popularity = Popularity(segments=20, top=3)
+    popularity.apply([4], [1], [0], [-1])
+    assert popularity.by_segment.shape[0] == 0
+    popularity.apply([4, 5], [1, 1], [0, 0], [1, 9])
+    assert popularity.by_segment.shape[0] == 16
+    popularity.apply([5], [1], [0], [19])
+    assert popularity.by_segment.shape[0] == 20
+    assert popularity.counts([0, 1, 9, 19], 6)[:, 4:].tolist() == [[0, 0], [1, 0], [0, 1], [0, 1]]
+    assert popularity.arrays()["by_segment"].shape == (20, 6), "as versions before read it"
+    few = Popularity(segments=20, top=3)
+    few.apply([4], [1], [0], [3])
+    for empty in (few.lift(15, 3), few.lifts(15)[1]):
+        assert len(empty) == 0
+    few.forget(np.array([3, 15]))
+    restored = Popularity.from_arrays(few.arrays(), segments=20, top=3)
+    assert (restored.by_segment.shape[0], len(restored.counts([3], 5))) == (0, 1)
+    restored.take_back(np.array([4]), np.array([1.0], np.float32), np.array([0.0]), np.array([3], np.int16))
+    assert not restored.counts([3], 5).any()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models.visits import Visits, held
+from streams.models.rings import position_of, rings
+from streams.models.visits import POSITION, Visits, held
 from tests.models import worlds
 from tests.models.worlds import World
 
@@ -59,11 +60,38 @@ def test_no_position_is_held_before_the_first_or_after_the_last_visit() -> None:
     assert not held(visits.user_count, 0, -1, 3)
 
 
+def test_positions_are_told_by_their_last_bits_while_a_user_has_fewer_later_visits_than_these_count() -> None:
+    visits, later = Visits(visitors=8, length=5), POSITION - 5
+    for items in ([7, 8, 9], [1] * later, [7, 8, 7, 9]):
+        visits.apply([1] * len(items), items, np.ones(len(items)), np.arange(len(items)))
+    walked, count = rings(visits), int(visits.user_count[1])
+    assert count == 3 + later + 4 == POSITION + 2
+    found = {
+        item: [position_of(told, count) for told in walked.item_positions[item, : visits.item_count[item]]] for item in (7, 8, 9)
+    }
+    assert found == {7: [later + 6, later + 3, later + 5], 8: [1, later + 4], 9: [2, later + 6]}, "the first is 65,536 visits old"
+    restored = Visits.from_arrays(visits.arrays(), visitors=8, length=5)
+    for name, array in visits.arrays().items():
+        np.testing.assert_array_equal(restored.arrays()[name], array)
+    assert restored.item_positions.dtype == np.uint16
+
+
+def test_snapshots_hold_whole_positions_and_none_of_users_who_left() -> None:
+    visits = Visits(visitors=2, length=2)
+    visits.apply([0, 1, 1], [4, 4, 5], [1, 1, 1], [1, 2, 3])
+    visits.keep_users(np.array([1]))
+    arrays = visits.arrays()
+    assert (arrays["item_users"].tolist(), arrays["item_positions"].tolist()) == ([-1, 0, 0], [-1, 0, 1])
+    assert arrays["item_positions"].dtype == np.int32, "as versions before read them"
+    same = Visits.from_arrays(arrays, visitors=2, length=2)
+    assert (same.item_positions == visits.item_positions).all()
+
+
 def test_unused_cells_are_empty() -> None:
     visits = Visits(visitors=2, length=2)
     visits.apply([1], [1], [2.5], [9.0])
     assert visits.item_users[:2].tolist() == [[-1, -1], [1, -1]]
-    assert visits.item_positions[:2].tolist() == [[-1, -1], [0, -1]]
+    assert visits.item_positions[:2].tolist() == [[0, 0], [0, 0]]
     assert visits.user_items[:2].tolist() == [[-1, -1], [1, -1]]
     assert visits.user_weights[1].tolist() == [2.5, 0.0]
     assert visits.user_times[1].tolist() == [9.0, 0.0]

@@ -71,7 +71,7 @@ def test_memory_is_as_worked_by_hand():
     assert found["memory_saving"] == pytest.approx(found["memory"] + 1.5 * models)
     assert found["snapshot"] == pytest.approx(1.6)
     shorter = needs(SMALL, Tuning(visitors=128, length=32))
-    assert found["memory"] - shorter["memory"] == pytest.approx(1_024 * 32 * 17.5 + 512 * 128 * 8)
+    assert found["memory"] - shorter["memory"] == pytest.approx(1_024 * 32 * 17.5 + 512 * 128 * 6)
 
 
 @pytest.mark.usefixtures("round_numbers")
