@@ -45,7 +45,7 @@ CONSTANTS = (
     Constant("visit_bytes", 67.0, "B", "a visit in the learned log, of a user and an item of its own"),
     Constant("record_bytes", 6_430.0, "B", "a record of the learned log, beside its visits"),
     Constant("user_bytes", 1_200.0, "B", "a user in the models"),
-    Constant("item_bytes", 2_720.0, "B", "an item in the models"),
+    Constant("item_bytes", 1_980.0, "B", "an item in the models"),
     Constant("profile_bytes", 7_600.0, "B", "a cached profile"),
     Constant("base_bytes", 252e6, "B", "a worker that knows nobody"),
     Constant("snapshot_share", 0.39, "share", "a snapshot's bytes of what the models hold"),
