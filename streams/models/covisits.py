@@ -11,7 +11,8 @@ from streams.models.compile import lean
 from streams.models.decay import weight
 from streams.models.pool import FIRST_PART, place
 from streams.models.prefetch import AHEAD, prefetch
-from streams.models.rings import cell_of, position_of, visitors_of
+from streams.models.rings import cell_of, visitors_of
+from streams.models.visits import position_of
 
 __all__ = ["count_covisits"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from streams.models.admitting import keep_users, vacate_users
 from streams.models.compile import Float64, Int16, Int32, Int64, kernel
 from streams.models.leaving import GONE
-from streams.models.rings import position_of, rings
-from streams.models.visits import UNTOLD, held
+from streams.models.rings import rings
+from streams.models.visits import UNTOLD, held, position_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

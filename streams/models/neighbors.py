@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from streams.models.compile import inlined, lean
 from streams.models.decay import weight
 from streams.models.prefetch import AHEAD, prefetch
-from streams.models.rings import position_of, rarity, visitors_of, visits_of
+from streams.models.rings import rarity, visitors_of, visits_of
 from streams.models.top import key, offer
+from streams.models.visits import position_of
 
 __all__ = [
     "MEASURES",

@@ -10,7 +10,7 @@ from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int
 from streams.models.decay import exp2, gains, less, run_of, steps_to
 from streams.models.extent import extent
 from streams.models.leaving import close_up, more, new_indexes, renumber
-from streams.models.rings import position_of
+from streams.models.visits import position_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -433,11 +433,10 @@ class Popularity:
 
     def arrays(self) -> dict[str, Array]:
         """Copy the state, without spare room."""
-        state = dict(zip(STATE, self._state(), strict=True)) | {
-            "by_segment": self.counts(range(len(self.top_segment)), self._items)
-        }
+        state = dict(zip(STATE, self._state(), strict=True))
         trimmed = {name: array[..., : self._items] if name in PER_ITEM else array for name, array in state.items()}
-        return {"landmarks": self._landmarks.copy()} | {name: array.copy() for name, array in trimmed.items()}
+        copies = {"landmarks": self._landmarks.copy()} | {name: array.copy() for name, array in trimmed.items()}
+        return copies | {"by_segment": self.counts(range(len(self.top_segment)), self._items)}
 
     @classmethod
     def from_arrays(

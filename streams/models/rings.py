@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.models.compile import inlined
-from streams.models.visits import POSITION
 
 if TYPE_CHECKING:
     from streams.models.visits import Visits
 
-__all__ = ["Rings", "cell_of", "position_of", "rarity", "rings", "visitors_of", "visits_of"]
+__all__ = ["Rings", "cell_of", "rarity", "rings", "visitors_of", "visits_of"]
 
 
 class Rings(NamedTuple):
@@ -46,16 +45,6 @@ def rings(visits: Visits) -> Rings:
 def cell_of(position: int, length: int) -> Any:
     """Find the cell of a position; unsigned, for signed remainders take several times as long."""
     return np.int64(np.uint32(position) % np.uint32(length))
-
-
-@inlined
-def position_of(told: Any, count: int) -> Any:
-    """Give a visit's position from the 16 bits of it that an item's ring holds: the user's last, of ``count``, that ends in them.
-
-    Below 0 where none does. A visit that 65,536 later ones of the same user followed looks like one of those.
-    """
-    last = np.int64(count) - 1
-    return last - ((last - np.int64(told)) & POSITION)
 
 
 @inlined

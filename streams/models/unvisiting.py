@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streams.models.compile import Array, Float32, Float64, Int32, Int64, kernel
-from streams.models.rings import position_of
 from streams.models.vectors import KEPT, origin, spread
-from streams.models.visits import held
+from streams.models.visits import held, position_of
 
 if TYPE_CHECKING:
     from streams.models.rings import Rings

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from streams.models.compile import Array, ArrayLike, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, column, kernel
+from streams.models.compile import (
+    Array,
+    ArrayLike,
+    Float32,
+    Float64,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    UInt8,
+    UInt16,
+    column,
+    inlined,
+    kernel,
+)
 from streams.models.extent import extent
 from streams.models.leaving import GONE, close_up, more, new_indexes, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["POSITION", "UNTOLD", "Remembered", "Visits", "held"]
+__all__ = ["POSITION", "UNTOLD", "Remembered", "Visits", "held", "position_of"]
 
 FEWEST_ROWS = 256
 
@@ -46,6 +60,16 @@ class Remembered(NamedTuple):
 def held(user_count: Int64, user: int, position: int, length: int) -> bool:
     """Tell whether the user's ring still holds the visit at this position (at ``position % length``); never at -1."""
     return bool(max(user_count[user] - length, 0) <= position < user_count[user])
+
+
+@inlined
+def position_of(told: Any, count: int) -> Any:
+    """Give a visit's position from the 16 bits of it that an item's ring holds: the user's last, of ``count``, that ends in them.
+
+    Below 0 where none does. A visit that 65,536 later ones of the same user followed looks like one of those.
+    """
+    last = np.int64(count) - 1
+    return last - ((last - np.int64(told)) & POSITION)
 
 
 @kernel
@@ -103,13 +127,12 @@ def _forget(item_users: Int32, item_positions: UInt16, item_count: Int64, indexe
 
 @kernel
 def _tell(item_users: Int32, item_positions: UInt16, item_count: Int64, user_count: Int64, positions: Int32) -> None:
-    """Write the whole positions of the visits in items' rings, one ring after another; GONE where the user is."""
+    """Write the whole positions of the visits in items' rings, one ring after another; GONE for a user who left."""
     at = 0
     for item in range(item_count.size):
         for cell in range(min(item_count[item], item_users.shape[1])):
             user = item_users[item, cell]
-            last = user_count[user] - 1 if user >= 0 else 0
-            positions[at] = last - ((last - item_positions[item, cell]) & POSITION) if user >= 0 else GONE
+            positions[at] = position_of(item_positions[item, cell], user_count[user]) if user >= 0 else GONE
             at += 1
 
 
@@ -132,7 +155,7 @@ class Visits:
     item_users : int32[I, M]
         Users of an item's last visits; visit number ``c`` of the item is at ``c % M``; -1 where empty.
     item_positions : uint16[I, M]
-        Which of that user's visits it was, counted from 0: the last 16 bits (:func:`streams.models.rings.position_of`).
+        Which of that user's visits it was, counted from 0: the last 16 bits (:func:`position_of`).
     item_count : int64[I]
         Visits of the item ever.
     user_items : int32[U, L]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models.rings import position_of, rings
-from streams.models.visits import POSITION, Visits, held
+from streams.models.rings import rings
+from streams.models.visits import POSITION, Visits, held, position_of
 from tests.models import worlds
 from tests.models.worlds import World
 
